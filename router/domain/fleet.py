@@ -1,0 +1,120 @@
+"""The fleet: backends, their health and the immutable snapshot that a replica serves from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from router.domain.pricing import Price
+
+
+class PrivacyLevel(IntEnum):
+    """How far a prompt may travel; a greater level is stricter. Same numbers as in common.proto."""
+
+    ANY = 1
+    NO_TRAINING = 2
+    ZERO_RETENTION = 3
+    OWN_HARDWARE = 4
+    ON_DEVICE = 5
+
+
+class Capability(StrEnum):
+    TOOLS = "tools"
+    JSON_OBJECT = "json_object"
+    JSON_SCHEMA = "json_schema"
+    VISION = "vision"
+    LOGPROBS = "logprobs"
+    TEXT_COMPLETION = "text_completion"
+    ASSISTANT_PREFILL = "assistant_prefill"
+    REASONING = "reasoning"
+    AUDIO = "audio"
+    SEED = "seed"
+    BATCH = "batch"
+
+
+class HealthState(StrEnum):
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    EJECTED = "ejected"
+    DRAINING = "draining"
+    WARMING = "warming"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model as one backend serves it. `bytes_per_weight`: 2 for bf16, 1 for fp8, 0.56 for Q4."""
+
+    model: str
+    upstream_name: str = ""
+    context_tokens: int | None = None
+    bytes_per_weight: float | None = None
+
+    @property
+    def name_upstream(self) -> str:
+        return self.upstream_name or self.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One registered backend, as admins describe it; `version` counts its changes.
+
+    `privacy` is what the place guarantees. `credential` is a reference ("env:NAME", "file:PATH").
+    """
+
+    id: str
+    wire: str
+    address: str
+    models: tuple[ServedModel, ...]
+    profile: str = "generic"
+    hardware: str = "hosted"
+    hardware_count: int = 1
+    emulated: bool = False
+    region: str = ""
+    privacy: PrivacyLevel = PrivacyLevel.ANY
+    capabilities: frozenset[Capability] = frozenset()
+    max_concurrency: int = 32
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    credential: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    network_rtt_s: float = 0.0
+    first_token_timeout_s: float | None = None
+    drained: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What the fleet agrees on about a backend; `since` is Unix seconds, `evidence` one line."""
+
+    state: HealthState = HealthState.UNKNOWN
+    reason: str = ""
+    since: float = 0.0
+    evidence: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of the change stream."""
+
+    fleet_version: int
+    kind: str
+    id: str
+    operation: str
+    version: int
+    at: float
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSnapshot:
+    """Everything at one version. Never changed after it is made; the keys of `prices` are (backend, model or "")."""
+
+    version: int = 0
+    backends: dict[str, Backend] = field(default_factory=dict)
+    prices: dict[tuple[str, str], Price] = field(default_factory=dict)
+    health: dict[str, Health] = field(default_factory=dict)
+    policies_yaml: str = ""
+    policies_version: int = 0

@@ -1,0 +1,54 @@
+"""Accelerators and models, as the catalogues describe them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """One accelerator. FLOP/s are dense, never sparse; bandwidth is of one device.
+
+    `kind` is "gpu", "tpu", "asic", "lpu", "wafer", "device" or "hosted". `prior_sd_log` is how far off the physics prior
+    is expected to be on it (DECISION 2.2: 0.20 same vendor family, 0.35 another vendor, 0.50 an API).
+    `kernel_overhead` scales the per-layer launch overhead: statically scheduled chips have next to none.
+    `bandwidth_efficiency` is the share of the nominal bandwidth that decoding reaches.
+    """
+
+    id: str
+    name: str
+    kind: str
+    memory_bytes: float = 0.0
+    memory_bandwidth_bytes_per_s: float = 0.0
+    flops_per_s: float = 0.0
+    tdp_w: float = 0.0
+    prior_sd_log: float = 0.35
+    kernel_overhead: float = 1.0
+    bandwidth_efficiency: float = 1.0
+    flops_efficiency: float = 1.0
+    fixed_ttft_s: float = 0.0
+    fixed_tpot_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model. `active_parameters` differs from `parameters` for mixtures of experts only.
+
+    `quality` is 0 to 1 by task, "*" the default.
+    """
+
+    id: str
+    parameters: float = 0.0
+    active_parameters: float = 0.0
+    shared_parameters: float = 0.0
+    experts: int = 0
+    experts_per_token: int = 0
+    layers: int = 0
+    kv_bytes_per_token: float = 0.0
+    context_tokens: int = 0
+    quality: tuple[tuple[str, float], ...] = ()
+
+    def quality_for(self, task: str) -> float | None:
+        """The quality on a task, the default where the task is unknown, None where neither is."""
+        table = dict(self.quality)
+        return table.get(task, table.get("*"))

@@ -1,0 +1,89 @@
+"""What routing needs to know of a request; never the prompt itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from router.domain.fleet import Capability, PrivacyLevel
+
+
+class Objective(StrEnum):
+    BALANCED = "balanced"
+    LATENCY = "latency"
+    COST = "cost"
+    ENERGY = "energy"
+
+
+class Priority(IntEnum):
+    SHEDDABLE = 1
+    NORMAL = 2
+    CRITICAL = 3
+
+
+class StreamBreakAction(StrEnum):
+    ERROR = "error"
+    RESTART = "restart"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """Objectives in seconds; None is none. `probability` None: the workload class's."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+    probability: float | None = None
+    reject_infeasible: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Hard limits on where a request may run."""
+
+    privacy: PrivacyLevel = PrivacyLevel.ANY
+    regions: tuple[str, ...] = ()
+    only_backends: tuple[str, ...] = ()
+    excluded_backends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProfile:
+    """One request in numbers.
+
+    Attributes:
+        request_id: unique; also the decision's id.
+        model: as asked: a model, an alias or a class.
+        input_tokens: estimated from the prompt's size.
+        max_output_tokens: the caller's bound, if any.
+        expected_output_tokens: the caller's own guess, if any.
+        needs: capabilities that the request shows or asks for.
+        deadline_s: on the router's monotonic clock; None: none.
+        session_key: "" or what sessions are kept together by.
+        max_attempts: None: the policy's.
+    """
+
+    request_id: str
+    model: str
+    tenant: str = "default"
+    input_tokens: float = 0.0
+    max_output_tokens: int | None = None
+    expected_output_tokens: float | None = None
+    needs: frozenset[Capability] = frozenset()
+    minimum_quality: float | None = None
+    minimum_context_tokens: int | None = None
+    task: str = "*"
+    slo: Slo = Slo()
+    max_cost_usd: float | None = None
+    placement: Placement = Placement()
+    objective: Objective | None = None
+    workload_class: str = ""
+    session_key: str = ""
+    shared_prefix_tokens: int = 0
+    priority: Priority = Priority.NORMAL
+    on_stream_break: StreamBreakAction = StreamBreakAction.ERROR
+    idempotency_key: str = ""
+    max_attempts: int | None = None
+    explain: bool = False
+    deadline_s: float | None = None

@@ -1,0 +1,1 @@
+"""Estimators of latency, length, cost and energy; pure."""

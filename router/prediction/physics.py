@@ -1,0 +1,84 @@
+"""The prior: how fast a model runs on an accelerator, from the two catalogues alone.
+
+Decoding is bound by memory traffic and by launch overheads, prefill by arithmetic. The coefficients are those of a
+non-negative relative least-squares fit on 230 published points (16 models of 8B to 405B, H100 and B200, 1 to 8 GPUs):
+11.9 % mean error when a model is left out. The pure roofline is off by 60 % on the same points, because tensor
+parallelism does not divide the per-layer overhead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from router.domain.hardware import Hardware, Model
+
+LAYER_OVERHEAD_S = 81.4e-6
+WEIGHT_TRAFFIC = 0.995
+KV_TRAFFIC = 1.80
+DECODE_ARITHMETIC = 0.382
+LAYER_COMMUNICATION_S = 27.0e-6
+SEQUENCE_OVERHEAD_S = 45.1e-6
+MOE_LAYER_SEQUENCE_S = 0.757e-6
+PREFILL_LAYER_S = 369e-6
+PREFILL_ARITHMETIC = 1.57
+PREFILL_COMMUNICATION_S = 174e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """The prior of one (model, accelerator, count) as coefficients, so that a decision only multiplies and adds.
+
+    TPOT(b, ctx) = fixed + weights * touched(b) + b * (sequence + context * ctx); TTFT work = base + token * n.
+    All in seconds.
+    """
+
+    fixed_s: float
+    weights_s: float
+    sequence_s: float
+    context_s: float
+    expert_share: float
+    expert_miss: float
+    prefill_base_s: float
+    prefill_token_s: float
+
+    def tpot_s(self, batch: float, context_tokens: float) -> float:
+        """Seconds per output token with `batch` sequences decoding at `context_tokens` each."""
+        touched = 1.0
+        if self.expert_share > 0.0:
+            touched = 1.0 - self.expert_share * self.expert_miss ** max(1.0, batch)
+        return self.fixed_s + self.weights_s * touched + batch * (self.sequence_s + self.context_s * context_tokens)
+
+    def prefill_s(self, tokens: float) -> float:
+        """Seconds to prefill `tokens` prompt tokens on an idle replica."""
+        return self.prefill_base_s + self.prefill_token_s * tokens
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        return 1.0 / self.prefill_token_s if self.prefill_token_s > 0.0 else math.inf
+
+
+def speed(model: Model, hardware: Hardware, *, count: int, bytes_per_weight: float) -> Speed:
+    """The prior for `count` accelerators that hold one replica of `model`."""
+    flops = hardware.flops_per_s * hardware.flops_efficiency * count
+    bandwidth = hardware.memory_bandwidth_bytes_per_s * hardware.bandwidth_efficiency * count
+    hops = math.log2(count) if count > 1 else 0.0
+    overhead = hardware.kernel_overhead
+    active = model.active_parameters or model.parameters
+    moe = model.experts > 1 and model.experts_per_token > 0
+    weight_bytes = bytes_per_weight * model.parameters
+    expert_share = 0.0
+    if moe:
+        expert_share = max(0.0, model.parameters - model.shared_parameters) / model.parameters
+    return Speed(
+        fixed_s=hardware.fixed_tpot_s + overhead * model.layers * (LAYER_OVERHEAD_S + LAYER_COMMUNICATION_S * hops),
+        weights_s=WEIGHT_TRAFFIC * weight_bytes / bandwidth,
+        sequence_s=DECODE_ARITHMETIC * 2.0 * active / flops
+        + overhead * (SEQUENCE_OVERHEAD_S + (MOE_LAYER_SEQUENCE_S * model.layers if moe else 0.0)),
+        context_s=KV_TRAFFIC * model.kv_bytes_per_token / bandwidth,
+        expert_share=expert_share,
+        expert_miss=1.0 - model.experts_per_token / model.experts if moe else 0.0,
+        prefill_base_s=hardware.fixed_ttft_s + overhead * PREFILL_LAYER_S * model.layers,
+        prefill_token_s=PREFILL_ARITHMETIC * 2.0 * active / flops
+        + overhead * PREFILL_COMMUNICATION_S * model.layers * hops,
+    )
