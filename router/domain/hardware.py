@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Hardware:
     """One accelerator. FLOP/s are dense, never sparse; bandwidth is of one device.
 
-    `kind` is "gpu", "tpu", "asic", "lpu", "wafer", "device" or "hosted". `prior_sd_log` is how far off the physics prior
-    is expected to be on it (DECISION 2.2: 0.20 same vendor family, 0.35 another vendor, 0.50 an API).
+    `kind` is "gpu", "tpu", "asic", "lpu", "wafer", "device" or "hosted". `prior_sd_log` is how far off the physics
+    prior is expected to be on it: 0.20 for the vendor it was fitted on, 0.35 for another, 0.50 for an API.
     `kernel_overhead` scales the per-layer launch overhead: statically scheduled chips have next to none.
     `bandwidth_efficiency` is the share of the nominal bandwidth that decoding reaches.
     """

@@ -33,7 +33,7 @@ class WorkloadClass:
     usd_per_joule: float = 0.0
     usd_per_quality: float = 0.0
     usd_per_slowed_s: float = 1e-5
-    slo: Slo = Slo(probability=0.9)
+    slo: Slo = field(default=Slo(probability=0.9))
     max_attempts: int = 3
     batch: bool = False
 
@@ -72,9 +72,11 @@ class DispatchPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """`objectives` names the class behind each plain objective; `default_class` serves requests that name neither."""
+    """`objectives` names the class behind each plain objective; `default_class` serves requests without either."""
 
-    classes: dict[str, WorkloadClass] = field(default_factory=lambda: {"interactive": WorkloadClass(name="interactive")})
+    classes: dict[str, WorkloadClass] = field(
+        default_factory=lambda: {"interactive": WorkloadClass(name="interactive")}
+    )
     objectives: dict[Objective, str] = field(default_factory=dict)
     default_class: str = "interactive"
-    dispatch: DispatchPolicy = DispatchPolicy()
+    dispatch: DispatchPolicy = field(default=DispatchPolicy())

@@ -9,9 +9,9 @@ parallelism does not divide the per-layer overhead.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from router.domain.hardware import Hardware, Model
+from router.domain.rows import Speed
 
 LAYER_OVERHEAD_S = 81.4e-6
 WEIGHT_TRAFFIC = 0.995
@@ -25,41 +25,22 @@ PREFILL_ARITHMETIC = 1.57
 PREFILL_COMMUNICATION_S = 174e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    """The prior of one (model, accelerator, count) as coefficients, so that a decision only multiplies and adds.
-
-    TPOT(b, ctx) = fixed + weights * touched(b) + b * (sequence + context * ctx); TTFT work = base + token * n.
-    All in seconds.
-    """
-
-    fixed_s: float
-    weights_s: float
-    sequence_s: float
-    context_s: float
-    expert_share: float
-    expert_miss: float
-    prefill_base_s: float
-    prefill_token_s: float
-
-    def tpot_s(self, batch: float, context_tokens: float) -> float:
-        """Seconds per output token with `batch` sequences decoding at `context_tokens` each."""
-        touched = 1.0
-        if self.expert_share > 0.0:
-            touched = 1.0 - self.expert_share * self.expert_miss ** max(1.0, batch)
-        return self.fixed_s + self.weights_s * touched + batch * (self.sequence_s + self.context_s * context_tokens)
-
-    def prefill_s(self, tokens: float) -> float:
-        """Seconds to prefill `tokens` prompt tokens on an idle replica."""
-        return self.prefill_base_s + self.prefill_token_s * tokens
-
-    @property
-    def prefill_tokens_per_s(self) -> float:
-        return 1.0 / self.prefill_token_s if self.prefill_token_s > 0.0 else math.inf
-
-
 def speed(model: Model, hardware: Hardware, *, count: int, bytes_per_weight: float) -> Speed:
-    """The prior for `count` accelerators that hold one replica of `model`."""
+    """The prior for `count` accelerators that hold one replica of `model`.
+
+    Hardware without figures (a hosted API) has only its fixed times, which are published medians.
+    """
+    if hardware.flops_per_s <= 0.0 or hardware.memory_bandwidth_bytes_per_s <= 0.0 or model.parameters <= 0.0:
+        return Speed(
+            fixed_s=hardware.fixed_tpot_s,
+            weights_s=0.0,
+            sequence_s=0.0,
+            context_s=0.0,
+            expert_share=0.0,
+            expert_miss=0.0,
+            prefill_base_s=hardware.fixed_ttft_s,
+            prefill_token_s=0.0,
+        )
     flops = hardware.flops_per_s * hardware.flops_efficiency * count
     bandwidth = hardware.memory_bandwidth_bytes_per_s * hardware.bandwidth_efficiency * count
     hops = math.log2(count) if count > 1 else 0.0

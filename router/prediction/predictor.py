@@ -1,0 +1,122 @@
+"""Turns a row and a request's shape into a forecast: latency as log-normals, tokens, money and energy.
+
+The mean comes from the physics prior and the backend's present load, corrected by what was learnt about it. The terms
+and their constants: batch-dependent decode time, queueing for a slot when all are taken, amortised and marginal cost of
+owned hardware, power as a function of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from router.domain.rows import Forecast, Learned, Row, Shape
+
+P90 = 1.2816
+SQRT2 = math.sqrt(2.0)
+# Of the server around the accelerator, and of the building around the server.
+HOST_SHARE = 0.4
+PUE = 1.2
+UTILISATION_FLOOR = 0.05
+OUTPUT_SD_LOG = 0.7
+
+
+def log_normal_cdf(limit: float, mu: float, var: float) -> float:
+    """P(X <= limit) for ln X ~ N(mu, var)."""
+    if math.isinf(limit):
+        return 1.0
+    if limit <= 0.0:
+        return 0.0
+    return 0.5 * (1.0 + math.erf((math.log(limit) - mu) / (math.sqrt(var) * SQRT2)))
+
+
+def prior_times(row: Row, *, input_tokens: float, output_tokens: float, batch: float) -> tuple[float, float]:
+    """(TTFT, TPOT) in seconds by the prior alone, with `batch` other sequences on the backend."""
+    speed = row.speed
+    decoding = min(batch + 1.0, row.max_concurrency)
+    tpot = speed.tpot_s(decoding, input_tokens + 0.5 * output_tokens)
+    queue = row.live.prefill_tokens * speed.prefill_token_s
+    excess = batch + 1.0 - row.max_concurrency
+    if excess > 0.0:
+        queue += excess * output_tokens * tpot / row.max_concurrency
+    return row.network_rtt_s + queue + speed.prefill_s(input_tokens), tpot
+
+
+def forecast(row: Row, shape: Shape, output_tokens: float) -> Forecast:
+    """The forecast of one row, not yet scored; `output_tokens` is the expected length of the answer."""
+    out = Forecast(row)
+    live = row.live
+    learned: Learned = row.learned
+    batch = live.batch()
+    out.batch = batch
+    out.output_tokens = output_tokens
+    out.input_tokens = shape.input_tokens
+    fresh = max(0.0, shape.input_tokens - shape.cached_tokens)
+    ttft, tpot = prior_times(row, input_tokens=fresh, output_tokens=output_tokens, batch=batch)
+
+    out.ttft_mu = math.log(max(1e-6, ttft)) + learned.ttft_mean
+    out.ttft_var = learned.ttft_var + learned.ttft_noise
+    out.ttft_s = math.exp(out.ttft_mu + 0.5 * out.ttft_var)
+    out.tpot_mu = math.log(max(1e-7, tpot)) + learned.tpot_mean
+    out.tpot_var = learned.tpot_var + learned.tpot_noise
+    out.tpot_s = math.exp(out.tpot_mu + 0.5 * out.tpot_var)
+
+    steps = max(0.0, output_tokens - 1.0)
+    out.e2e_s = out.ttft_s + steps * out.tpot_s
+    ttft_sq = out.ttft_s * out.ttft_s * (math.exp(out.ttft_var) - 1.0)
+    tpot_sq = out.tpot_s * out.tpot_s * (math.exp(out.tpot_var) - 1.0)
+    length_sq = steps * steps * (math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0)
+    variance = ttft_sq + steps * steps * tpot_sq + out.tpot_s * out.tpot_s * length_sq
+    out.e2e_var = math.log(1.0 + variance / (out.e2e_s * out.e2e_s))
+
+    out.p_ttft = log_normal_cdf(shape.ttft_slo_s, out.ttft_mu, out.ttft_var)
+    out.p_tpot = log_normal_cdf(shape.tpot_slo_s, out.tpot_mu, out.tpot_var)
+    out.p_e2e = log_normal_cdf(shape.e2e_slo_s, math.log(out.e2e_s) - 0.5 * out.e2e_var, out.e2e_var)
+
+    _money(out, shape, fresh, batch)
+    return out
+
+
+def _money(out: Forecast, shape: Shape, fresh: float, batch: float) -> None:
+    row = out.row
+    output_p90 = min(shape.max_output_tokens, out.output_tokens * math.exp(P90 * OUTPUT_SD_LOG))
+    out.energy_j = energy_j(row, fresh, out.output_tokens, out.tpot_s, batch)
+    if row.per_hour:
+        amortised = amortised_usd(row, fresh, out.output_tokens, out.tpot_s, batch)
+        marginal = out.energy_j * row.usd_per_joule
+        longest = amortised_usd(row, fresh, output_p90, out.tpot_s, batch)
+        out.cost_amortised_usd = amortised
+        out.cost_marginal_usd = marginal
+        out.cost_usd = row.elastic * amortised + (1.0 - row.elastic) * marginal
+        out.cost_p90_usd = row.elastic * max(amortised, longest) + (1.0 - row.elastic) * marginal
+    else:
+        factor = 1.0 - row.batch_discount if shape.batch else 1.0
+        prompt = fresh * row.input_usd + shape.cached_tokens * row.cached_usd
+        out.cost_usd = factor * (prompt + out.output_tokens * row.output_usd) + row.request_usd
+        out.cost_p90_usd = factor * (prompt + max(output_p90, out.output_tokens) * row.output_usd) + row.request_usd
+        out.cost_marginal_usd = out.cost_usd
+        out.cost_amortised_usd = out.cost_usd
+    # What this request costs the others in its batch, in user-seconds: slower steps, and a prefill in between.
+    slope = row.speed.sequence_s + row.speed.context_s * (fresh + 0.5 * out.output_tokens)
+    out.slowed_s = batch * (slope * out.output_tokens + 0.5 * row.speed.prefill_token_s * fresh)
+
+
+def replica_seconds(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
+    """A request's share of the replica's time: its prefill, and its part of each decode step."""
+    sharing = min(max(1.0, batch + 1.0), row.max_concurrency)
+    return row.speed.prefill_token_s * fresh + output_tokens * tpot_s / sharing
+
+
+def amortised_usd(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
+    """Rent of the request's replica-seconds; idle time is paid by those who use it."""
+    busy = replica_seconds(row, fresh, output_tokens, tpot_s, batch)
+    return row.usd_per_s * busy / max(UTILISATION_FLOOR, row.live.utilisation)
+
+
+def energy_j(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
+    """Joules at the wall. Power depends on the batch: a constant per device is wrong by five to ten times."""
+    if row.watts <= 0.0:
+        return 0.0
+    sharing = min(max(1.0, batch + 1.0), row.max_concurrency)
+    decode_w = row.watts * (0.62 + 0.24 * math.sqrt(min(1.0, sharing / 256.0)))
+    prefill = 0.9 * row.watts * row.speed.prefill_token_s * fresh
+    return (1.0 + HOST_SHARE) * PUE * (prefill + decode_w * output_tokens * tpot_s / sharing)

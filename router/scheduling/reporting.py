@@ -1,0 +1,135 @@
+"""Puts a ranking into the form that people and programs read.
+
+Made for the chosen backend and its fallbacks with every request; for all candidates and drops only when somebody asks,
+because a decision over many backends would otherwise spend most of its time on words.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from router.domain.decision import Candidate, Decision, Drop, EstimateSource, HardwareLabel, Prediction
+from router.domain.rows import Forecast, Row
+from router.scheduling import filters, picker
+from router.scheduling.objective import terms
+from router.scheduling.scheduler import Ranking
+
+P90 = 1.2816
+LEARNED_AFTER = 20
+
+
+def label(row: Row) -> HardwareLabel:
+    """How the row's hardware is shown."""
+    backend = row.backend
+    return HardwareLabel(
+        id=row.hardware.id, name=row.hardware.name, count=backend.hardware_count, emulated=backend.emulated
+    )
+
+
+def candidate(forecast: Forecast) -> Candidate:
+    """A forecast in the form that callers read."""
+    row = forecast.row
+    observations = row.learned.observations
+    source = EstimateSource.PRIOR
+    if observations:
+        source = EstimateSource.LEARNED if observations >= LEARNED_AFTER else EstimateSource.MIXED
+    e2e_mu = math.log(forecast.e2e_s) - 0.5 * forecast.e2e_var
+    return Candidate(
+        backend=row.id,
+        model=row.model,
+        upstream_model=row.upstream_model,
+        hardware=label(row),
+        region=row.region,
+        privacy=row.backend.privacy,
+        prediction=Prediction(
+            ttft_s=forecast.ttft_s,
+            ttft_sd_log=math.sqrt(forecast.ttft_var),
+            ttft_p90_s=math.exp(forecast.ttft_mu + P90 * math.sqrt(forecast.ttft_var)),
+            tpot_s=forecast.tpot_s,
+            tpot_sd_log=math.sqrt(forecast.tpot_var),
+            tpot_p90_s=math.exp(forecast.tpot_mu + P90 * math.sqrt(forecast.tpot_var)),
+            e2e_s=forecast.e2e_s,
+            e2e_sd_log=math.sqrt(forecast.e2e_var),
+            e2e_p90_s=math.exp(e2e_mu + P90 * math.sqrt(forecast.e2e_var)),
+            input_tokens=forecast.input_tokens,
+            output_tokens=forecast.output_tokens,
+            cost_usd=forecast.cost_usd,
+            cost_p90_usd=forecast.cost_p90_usd,
+            cost_marginal_usd=forecast.cost_marginal_usd,
+            cost_amortised_usd=forecast.cost_amortised_usd,
+            energy_j=forecast.energy_j,
+            p_ttft=forecast.p_ttft,
+            p_tpot=forecast.p_tpot,
+            p_e2e=forecast.p_e2e,
+            source=source,
+            observations=observations,
+        ),
+        objective_usd=forecast.objective_usd,
+        terms=terms(forecast),
+        slo_feasible=forecast.feasible,
+        in_flight=forecast.batch,
+    )
+
+
+def drops(ranking: Ranking) -> tuple[Drop, ...]:
+    """Every row that was not considered, with the reason in words."""
+    return tuple(
+        Drop(
+            backend=row.id,
+            reason=filters.REASONS[code],
+            detail=f"{row.model}: {filters.detail(code, row, ranking.constraints, ranking.now, forecast)}",
+            hardware=label(row),
+        )
+        for row, code, forecast in ranking.dropped
+    )
+
+
+def why(ranking: Ranking) -> str:
+    """The decision in one sentence: what spoke for the choice against the next best."""
+    if not ranking.ordered:
+        return f"nothing can serve this: {len(ranking.dropped)} dropped"
+    best = ranking.ordered[0]
+    notes: list[str] = []
+    if ranking.panic:
+        notes.append("all that could serve look sick, so health was set aside")
+    if ranking.slo_infeasible:
+        notes.append(
+            f"no backend meets the SLO likely enough; this one does with {100 * picker.likelihood(best):.0f} %"
+        )
+    rivals = [f for f in ranking.ordered[1:] if f.feasible or ranking.slo_infeasible]
+    if not rivals:
+        dropped_or_late = len(ranking.dropped) + len(ranking.ordered) - 1
+        notes.append("the only one that could serve" if not dropped_or_late else "the only one left that fits")
+    else:
+        rival = min(rivals, key=lambda f: f.objective_usd)
+        notes.append(_versus(best, rival))
+    return "; ".join(notes)
+
+
+def _versus(best: Forecast, rival: Forecast) -> str:
+    gap = rival.objective_usd - best.objective_usd
+    if gap <= 0.0:
+        return f"a near-tie with {rival.row.id}, drawn"
+    saved = [(mine[0], theirs[1] - mine[1]) for mine, theirs in zip(terms(best), terms(rival), strict=True)]
+    name, amount = max(saved, key=lambda pair: pair[1])
+    words = name.replace("_", " ")
+    return f"${gap:.6f} better than {rival.row.id}, most of it {words} (${amount:.6f})"
+
+
+def report(
+    ranking: Ranking,
+    base: Decision,
+    *,
+    limit: int | None,
+    unserved: tuple[Drop, ...] = (),
+) -> Decision:
+    """`base` with the ranking's first `limit` candidates; with None, every candidate and every drop."""
+    ordered = ranking.ordered if limit is None else ranking.ordered[:limit]
+    return replace(
+        base,
+        ranked=tuple(candidate(f) for f in ordered),
+        drops=drops(ranking) + unserved if limit is None else (),
+        why=why(ranking) if limit is None else "",
+        slo_infeasible=ranking.slo_infeasible,
+    )

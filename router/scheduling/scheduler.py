@@ -1,0 +1,133 @@
+"""One decision: rows in, a ranking out. A pure function of request, rows, time and random numbers.
+
+The predictor comes in from outside (`Predict`), so that this frame knows nothing of how times are estimated. The
+ranking stays in its raw form until somebody reads it: `reporting` turns it into words and values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from router.domain.policies import WorkloadClass
+from router.domain.request import RequestProfile, Slo
+from router.domain.rows import Forecast, Row, Shape
+from router.scheduling import filters, picker
+from router.scheduling.filters import Constraints
+from router.scheduling.objective import Weights, score
+
+Predict = Callable[[Row, Shape, float], Forecast]
+
+
+class Ranking:
+    """A decision in its raw form: the choice first in `ordered`, and in `dropped` a code of `filters` for each row."""
+
+    def __init__(
+        self,
+        *,
+        ordered: list[Forecast],
+        dropped: list[tuple[Row, int, Forecast | None]],
+        constraints: Constraints,
+        slo_infeasible: bool,
+        panic: bool,
+        now: float,
+    ) -> None:
+        self.ordered = ordered
+        self.dropped = dropped
+        self.constraints = constraints
+        self.slo_infeasible = slo_infeasible
+        self.panic = panic
+        self.now = now
+
+
+def effective_slo(asked: Slo, workload: WorkloadClass) -> Slo:
+    """The request's objectives, the workload class's where the request has none."""
+    default = workload.slo
+    return Slo(
+        ttft_s=asked.ttft_s if asked.ttft_s is not None else default.ttft_s,
+        tpot_s=asked.tpot_s if asked.tpot_s is not None else default.tpot_s,
+        e2e_s=asked.e2e_s if asked.e2e_s is not None else default.e2e_s,
+        probability=asked.probability if asked.probability is not None else default.probability,
+        reject_infeasible=asked.reject_infeasible,
+    )
+
+
+def shape_of(profile: RequestProfile, workload: WorkloadClass, *, time_left_s: float) -> Shape:
+    """The request in numbers. Without an end-to-end objective the deadline takes its place."""
+    slo = effective_slo(profile.slo, workload)
+    e2e = slo.e2e_s if slo.e2e_s is not None else math.inf
+    return Shape(
+        input_tokens=profile.input_tokens,
+        cached_tokens=min(float(profile.shared_prefix_tokens), profile.input_tokens) if profile.session_key else 0.0,
+        max_output_tokens=float(profile.max_output_tokens or 1_000_000),
+        expected_output_tokens=profile.expected_output_tokens or 0.0,
+        ttft_slo_s=slo.ttft_s if slo.ttft_s is not None else math.inf,
+        tpot_slo_s=slo.tpot_s if slo.tpot_s is not None else math.inf,
+        e2e_slo_s=min(e2e, time_left_s),
+        probability=slo.probability if slo.probability is not None else 0.9,
+        max_cost_usd=profile.max_cost_usd if profile.max_cost_usd is not None else -1.0,
+        batch=workload.batch,
+        quality_task=profile.task,
+    )
+
+
+def rank(
+    rows: list[Row],
+    profile: RequestProfile,
+    shape: Shape,
+    weights: Weights,
+    *,
+    predict: Predict,
+    output_tokens: Callable[[str, float], float],
+    uniform: Callable[[], float],
+    now: float,
+    avoid: frozenset[str] = frozenset(),
+) -> Ranking:
+    """Filters, predicts, scores and orders `rows`. `avoid` are backends that this request has already tried."""
+    want = Constraints(profile, avoid=avoid)
+    panic = False
+    kept, dropped, sick = _sift(rows, want, now, ignore_health=False)
+    if not kept and sick:
+        # Never shut out the last backends that could serve: a probe may be wrong, and refusing helps nobody.
+        kept, dropped, _ = _sift(rows, want, now, ignore_health=True)
+        panic = bool(kept)
+    lengths: dict[str, float] = {}
+    forecasts: list[Forecast] = []
+    for row in kept:
+        length = lengths.get(row.model, -1.0)
+        if length < 0.0:
+            length = shape.expected_output_tokens or output_tokens(row.model, shape.max_output_tokens)
+            length = min(length, shape.max_output_tokens)
+            lengths[row.model] = length
+        forecast = predict(row, shape, length)
+        if filters.over_cap(forecast, want):
+            dropped.append((row, filters.COST_CAP, forecast))
+            continue
+        score(forecast, shape, weights)
+        forecasts.append(forecast)
+    if forecasts:
+        forecasts = picker.order(forecasts, shape, session=profile.session_key, uniform=uniform)
+    return Ranking(
+        ordered=forecasts,
+        dropped=dropped,
+        constraints=want,
+        slo_infeasible=bool(forecasts) and not forecasts[0].feasible,
+        panic=panic,
+        now=now,
+    )
+
+
+def _sift(
+    rows: list[Row], want: Constraints, now: float, *, ignore_health: bool
+) -> tuple[list[Row], list[tuple[Row, int, Forecast | None]], bool]:
+    kept: list[Row] = []
+    dropped: list[tuple[Row, int, Forecast | None]] = []
+    sick = False
+    for row in rows:
+        code = filters.check(row, want, now, ignore_health=ignore_health)
+        if code == filters.KEEP:
+            kept.append(row)
+        else:
+            dropped.append((row, code, None))
+            sick = sick or code in {filters.HEALTH, filters.CIRCUIT_OPEN}
+    return kept, dropped, sick
