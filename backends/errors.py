@@ -12,6 +12,7 @@
     |- ContextTooLong       the prompt does not fit this model
     |- ContentFiltered      the provider refuses the prompt
     |- ModelNotServed       404: the model is not there
+    |- Unsupported          asked for what this dialect cannot say; nothing was sent
     |- BadRequest           the rest of 4xx: the same everywhere
     |- ProtocolViolation    not the wire that was promised
     `- StreamBroken         the stream ended or failed after it had begun
@@ -107,6 +108,13 @@ class ModelNotServed(BackendError):
     code = "MODEL_NOT_SERVED"
 
 
+class Unsupported(BackendError):
+    """The request asks for something this dialect cannot express, and dropping it silently would be a lie."""
+
+    code = "UNSUPPORTED"
+    counts_against_health = False
+
+
 class BadRequest(BackendError):
     code = "BAD_REQUEST"
     retryable = False
@@ -121,3 +129,23 @@ class StreamBroken(BackendError):
     """Raised in place of any of the others once a chunk has been delivered."""
 
     code = "STREAM_BROKEN"
+
+
+def once_delivered(error: BackendError) -> BackendError:
+    """The error a caller sees when chunks were out already: the kind stays readable in the message."""
+    if isinstance(error, StreamBroken):
+        return error
+    return StreamBroken(
+        f"{error.code}: {error.message}", status=error.status, retry_after_s=error.retry_after_s, param=error.param
+    )
+
+
+def by_code() -> dict[str, type[BackendError]]:
+    """Every class of the tree by its code."""
+    found: dict[str, type[BackendError]] = {}
+    queue = [BackendError]
+    while queue:
+        kind = queue.pop()
+        found[kind.code] = kind
+        queue.extend(kind.__subclasses__())
+    return found
