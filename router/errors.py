@@ -2,6 +2,8 @@
 
     RouterError
     |- InvalidRequest       the request itself is wrong; `violations` name the fields
+    |  |- UnknownParameter      a field that nobody knows
+    |  `- UnsupportedParameter  a field that is known, asking for what the router does not do
     |- Unauthenticated      no or a wrong API key
     |- UnknownModel         no model, alias or class of that name
     |- NotFound             another thing that does not exist
@@ -67,6 +69,18 @@ class InvalidRequest(RouterError):
     def __init__(self, *violations: Violation, hint: str | None = None) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), hint=hint)
         self.violations = violations
+
+
+class UnknownParameter(InvalidRequest):
+    reason = "UNKNOWN_PARAMETER"
+    default_hint = "Correct the name of the field, or leave it out."
+
+
+class UnsupportedParameter(InvalidRequest):
+    """Refused, because what a caller asks for is never dropped in silence."""
+
+    reason = "UNSUPPORTED_PARAMETER"
+    default_hint = "Leave the named field out, or ask a service that offers it."
 
 
 class Unauthenticated(RouterError):

@@ -51,6 +51,8 @@ _INTERNAL = Rescue(_Code.INTERNAL, 500, "server_error", "internal_error")
 RESCUE: dict[type[RouterError], Rescue] = {
     RouterError: _INTERNAL,
     errors.InvalidRequest: Rescue(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "invalid_value"),
+    errors.UnknownParameter: Rescue(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "unknown_parameter"),
+    errors.UnsupportedParameter: Rescue(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "unsupported_parameter"),
     errors.Unauthenticated: Rescue(_Code.UNAUTHENTICATED, 401, "invalid_request_error", "invalid_api_key"),
     errors.UnknownModel: Rescue(_Code.NOT_FOUND, 404, "invalid_request_error", "model_not_found"),
     errors.NotFound: Rescue(_Code.NOT_FOUND, 404, "invalid_request_error", "not_found"),
