@@ -17,7 +17,8 @@ def reference(stream: bytes) -> list[Event]:
     stream = stream.removeprefix(b"\xef\xbb\xbf")
     lines = re.split(rb"\r\n|\n|\r", stream)
     events: list[Event] = []
-    name, data = b"", []
+    name = b""
+    data: list[bytes] = []
     for line in [*lines, b""]:
         if line == b"":
             if data:
