@@ -1,0 +1,151 @@
+"""hardware.yaml and models.yaml: what the physics prior knows, and the names that callers may use."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from router.domain.catalogue import Catalogue
+from router.domain.hardware import Hardware, Model
+from router.settings.strict import (
+    Bytes,
+    BytesPerSecond,
+    FlopsPerSecond,
+    NonNegative,
+    Problem,
+    Seconds,
+    Share,
+    Strict,
+    Watts,
+    nearest,
+)
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
+
+_HARDWARE = Hardware(id="", name="", kind="")
+_MODEL = Model(id="")
+Count = Annotated[int, Field(ge=0)]
+
+
+class HardwareEntry(Strict):
+    """One accelerator; every figure is of one device, FLOP/s dense at 16 bit."""
+
+    synonyms: ClassVar = {
+        "memory": "memory_bytes",
+        "bandwidth": "memory_bandwidth_bytes_per_s",
+        "memory_bandwidth_gbs": "memory_bandwidth_bytes_per_s",
+        "tflops": "flops_per_s",
+        "tdp": "tdp_w",
+    }
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Literal["gpu", "tpu", "asic", "lpu", "wafer", "device", "hosted"]
+    memory_bytes: Bytes
+    memory_bandwidth_bytes_per_s: BytesPerSecond
+    flops_per_s: FlopsPerSecond
+    tdp_w: Watts
+    prior_sd_log: Annotated[float, Field(gt=0, le=2)] = _HARDWARE.prior_sd_log
+    kernel_overhead: NonNegative = _HARDWARE.kernel_overhead
+    bandwidth_efficiency: Annotated[float, Field(gt=0, le=1)] = _HARDWARE.bandwidth_efficiency
+    flops_efficiency: Annotated[float, Field(gt=0, le=1)] = _HARDWARE.flops_efficiency
+    fixed_ttft_s: Seconds = _HARDWARE.fixed_ttft_s
+    fixed_tpot_s: Seconds = _HARDWARE.fixed_tpot_s
+
+
+class HardwareFile(Strict):
+    hardware: dict[str, HardwareEntry]
+
+
+class ModelEntry(Strict):
+    """One model; `parameters` 0 is "not published", which only hosted backends can serve."""
+
+    synonyms: ClassVar = {"params": "parameters", "context": "context_tokens", "kv_bytes": "kv_bytes_per_token"}
+
+    parameters: NonNegative = _MODEL.parameters
+    active_parameters: NonNegative = _MODEL.active_parameters
+    shared_parameters: NonNegative = _MODEL.shared_parameters
+    experts: Count = _MODEL.experts
+    experts_per_token: Count = _MODEL.experts_per_token
+    layers: Count = _MODEL.layers
+    kv_bytes_per_token: Bytes = _MODEL.kv_bytes_per_token
+    context_tokens: Annotated[int, Field(gt=0)]
+    quality: dict[str, Share] = Field(default_factory=dict)
+
+
+class ModelsFile(Strict):
+    """models.yaml."""
+
+    models: dict[str, ModelEntry]
+    aliases: dict[str, str] = Field(default_factory=dict)
+    classes: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+
+
+def build_catalogue(
+    hardware: HardwareFile | None,
+    models: ModelsFile | None,
+    problems: list[Problem],
+    *,
+    hardware_file: str = "hardware.yaml",
+    models_file: str = "models.yaml",
+) -> Catalogue:
+    """The catalogue of what parsed, with every broken reference among the problems."""
+    devices: dict[str, Hardware] = {}
+    for name, device in (hardware.hardware if hardware else {}).items():
+        _check_name(hardware_file, "hardware", name, problems)
+        devices[name] = Hardware(id=name, **device.model_dump())
+    known: dict[str, Model] = {}
+    for name, entry in (models.models if models else {}).items():
+        _check_name(models_file, "models", name, problems)
+        _check_experts(models_file, name, entry, problems)
+        known[name] = Model(id=name, **entry.model_dump() | {"quality": tuple(entry.quality.items())})
+    aliases = models.aliases if models else {}
+    classes = {name: tuple(members) for name, members in (models.classes if models else {}).items()}
+    if models:
+        _check_names(models_file, known, aliases, classes, problems)
+    return Catalogue(hardware=devices, models=known, aliases=aliases, classes=classes)
+
+
+def _check_name(file: str, section: str, name: str, problems: list[Problem]) -> None:
+    if not NAME.match(name):
+        problems.append(
+            Problem(file, f"{section}.{name}", "a name is lower case letters, digits, '.', '_' and '-', at most 63")
+        )
+
+
+def _check_experts(file: str, name: str, entry: ModelEntry, problems: list[Problem]) -> None:
+    path = f"models.{name}"
+    if entry.active_parameters > entry.parameters:
+        problems.append(Problem(file, f"{path}.active_parameters", "must not exceed parameters"))
+    if entry.shared_parameters > entry.parameters:
+        problems.append(Problem(file, f"{path}.shared_parameters", "must not exceed parameters"))
+    if entry.experts_per_token > entry.experts:
+        problems.append(Problem(file, f"{path}.experts_per_token", "must not exceed experts"))
+    if entry.parameters and not entry.layers:
+        problems.append(Problem(file, f"{path}.layers", "required where parameters are given"))
+
+
+def _check_names(
+    file: str,
+    models: dict[str, Model],
+    aliases: dict[str, str],
+    classes: dict[str, tuple[str, ...]],
+    problems: list[Problem],
+) -> None:
+    for alias, target in aliases.items():
+        _check_name(file, "aliases", alias, problems)
+        if alias in models:
+            problems.append(Problem(file, f"aliases.{alias}", "is the name of a model already"))
+        if target not in models:
+            problems.append(Problem(file, f"aliases.{alias}", f"unknown model '{target}'{nearest(target, models)}"))
+    for name, members in classes.items():
+        _check_name(file, "classes", name, problems)
+        if name in models or name in aliases:
+            problems.append(Problem(file, f"classes.{name}", "is the name of a model or alias already"))
+        for index, member in enumerate(members):
+            if member not in models:
+                what = f"unknown model '{member}'{nearest(member, models)}"
+                problems.append(Problem(file, f"classes.{name}[{index}]", what))
+            elif member in members[:index]:
+                problems.append(Problem(file, f"classes.{name}[{index}]", f"'{member}' is listed twice"))
