@@ -1,0 +1,83 @@
+"""Every key that the router keeps in Redis or Valkey.
+
+All keys of a namespace share one hash tag, so that a cluster keeps them in one slot and a script may touch them all.
+
+    {NAMESPACE}:version     string   the fleet version: how many entries the change stream has ever had
+    {NAMESPACE}:changes     stream   one entry per changed document, capped near `MAX_CHANGES`; the id of an entry is
+                                     "FLEET_VERSION-0", so a fleet version is also a position in the stream
+    {NAMESPACE}:backend     hash     backend id                -> envelope of a backend
+    {NAMESPACE}:price       hash     backend id "/" model      -> envelope of a price (model "": every model)
+    {NAMESPACE}:health      hash     backend id                -> envelope of a health state
+    {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
+
+An envelope is `{"version":N,"at":UNIX_SECONDS,"doc":DOCUMENT}`, where `at` is the server's clock. A removed document
+leaves its envelope with `"doc":null`: the tombstone keeps its version, so that a restart with the same configuration
+does not bring it back and versions never repeat. None of the keys expires, and the server must not evict them
+(`maxmemory-policy noeviction`).
+
+Fields of a stream entry: kind, id, op ("set" or "removed"), version (of the document), at, actor, doc (absent when
+removed), more ("1" when the change goes on in the next entry: readers apply both or none).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_CHANGES = 10_000
+POLICIES_ID = "policies"
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+class Kind(StrEnum):
+    """The kinds of documents; also the last part of the key of the hash that holds them."""
+
+    BACKEND = "backend"
+    PRICE = "price"
+    HEALTH = "health"
+    POLICIES = "policies"
+
+
+class Operation(StrEnum):
+    SET = "set"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one namespace."""
+
+    namespace: str
+
+    def __post_init__(self) -> None:
+        if not _NAMESPACE.fullmatch(self.namespace):
+            raise ValueError(
+                f"namespace {self.namespace!r}: expected 1 to 64 letters, digits and . _ : -, a letter or digit first"
+            )
+
+    @property
+    def version(self) -> str:
+        return f"{{{self.namespace}}}:version"
+
+    @property
+    def changes(self) -> str:
+        return f"{{{self.namespace}}}:changes"
+
+    def documents(self, kind: Kind) -> str:
+        return f"{{{self.namespace}}}:{kind.value}"
+
+    @property
+    def for_scripts(self) -> tuple[str, ...]:
+        """KEYS of every script, in the order that `scripts/common.lua` reads them in."""
+        return (self.version, self.changes, *(self.documents(kind) for kind in Kind))
+
+
+def price_id(backend: str, model: str) -> str:
+    """A backend's id holds no "/", so the first one ends it; a model's name may hold some."""
+    return f"{backend}/{model}"
+
+
+def price_key(document_id: str) -> tuple[str, str]:
+    backend, _, model = document_id.partition("/")
+    return backend, model
