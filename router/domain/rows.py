@@ -90,6 +90,8 @@ class Live:
         self.limit_tokens = -1.0
         self.failure_rate = 0.02
         self.warming = False
+        self.ejected = False
+        self.ejected_reason = ""
 
     def batch(self) -> float:
         """Sequences that the backend is believed to work on now, waiting ones included."""

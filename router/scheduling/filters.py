@@ -104,7 +104,7 @@ def check(row: Row, want: Constraints, now: float, *, ignore_health: bool) -> in
         return RATE_LIMIT
     if ignore_health:
         return KEEP
-    if row.ejected or row.warming or live.warming:
+    if row.ejected or live.ejected or row.warming or live.warming:
         return HEALTH
     if now < live.open_until or live.half_open:
         return CIRCUIT_OPEN
@@ -148,7 +148,9 @@ def detail(code: int, row: Row, want: Constraints, now: float, forecast: Forecas
     if code == DRAINING:
         return "is being drained"
     if code == HEALTH:
-        return "is warming up" if row.warming or live.warming else "failed its health probes"
+        if row.warming or live.warming:
+            return "is warming up"
+        return f"failed its health probes: {live.ejected_reason}" if live.ejected_reason else "failed its health probes"
     if code == CIRCUIT_OPEN:
         if live.half_open:
             return "is being tried by one request after failures"

@@ -1,0 +1,1 @@
+"""One request's life: decide, attempt, fail over, record."""

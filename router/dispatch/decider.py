@@ -1,0 +1,144 @@
+"""Decides for one request: the rows that its model name allows, ranked under its workload class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from router.clock import Clock
+from router.dispatch.fleet import Fleet
+from router.domain.decision import Decision
+from router.domain.policies import WorkloadClass
+from router.domain.request import RequestProfile
+from router.domain.rows import Shape
+from router.errors import InvalidRequest, NoEndpoint, SloInfeasible, Violation
+from router.prediction.output_length import OutputLength
+from router.prediction.predictor import forecast
+from router.scheduling import reporting, scheduler
+from router.scheduling.scheduler import Ranking
+
+MAX_ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class Plan:
+    """A decision with what carrying it out needs."""
+
+    profile: RequestProfile
+    workload: WorkloadClass
+    shape: Shape
+    ranking: Ranking
+    decision: Decision
+
+
+class Decider:
+    """Joins fleet, predictor and scheduler; `uniform` draws from [0, 1), `age` is the snapshot's in seconds."""
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        lengths: OutputLength,
+        clock: Clock,
+        uniform: Callable[[], float],
+        age: Callable[[], float],
+    ) -> None:
+        self._fleet = fleet
+        self._lengths = lengths
+        self._clock = clock
+        self._uniform = uniform
+        self._age = age
+
+    def workload(self, profile: RequestProfile) -> WorkloadClass:
+        """The request's workload class: named, or by its objective, or the default.
+
+        Raises:
+            InvalidRequest: no such class.
+        """
+        policies = self._fleet.policies
+        name = profile.workload_class
+        if not name and profile.objective is not None:
+            name = policies.objectives.get(profile.objective, "")
+        workload = policies.classes.get(name or policies.default_class)
+        if workload is None:
+            known = ", ".join(sorted(policies.classes))
+            raise InvalidRequest(Violation("routing.workload_class", f"no class '{name}'; there are: {known}"))
+        return workload
+
+    def plan(self, profile: RequestProfile, *, avoid: frozenset[str] = frozenset()) -> Plan:
+        """Ranks every backend that could serve. The plan may be empty: see `require`.
+
+        Raises:
+            UnknownModel: nobody knows the model's name.
+            InvalidRequest: no such workload class.
+        """
+        started = self._clock.monotonic()
+        workload = self.workload(profile)
+        left = math.inf if profile.deadline_s is None else max(0.0, profile.deadline_s - started)
+        shape = scheduler.shape_of(profile, workload, time_left_s=left)
+        ranking = scheduler.rank(
+            self._fleet.rows_for(profile.model),
+            profile,
+            shape,
+            self._fleet.weights[workload.name],
+            predict=forecast,
+            output_tokens=self._lengths.expected,
+            uniform=self._uniform,
+            now=started,
+            avoid=avoid,
+        )
+        attempts = min(profile.max_attempts or workload.max_attempts, MAX_ATTEMPTS)
+        base = Decision(
+            id=profile.request_id,
+            ranked=(),
+            snapshot_version=self._fleet.version,
+            snapshot_age_s=self._age(),
+            workload_class=workload.name,
+            max_attempts=attempts,
+            decided_at=self._clock.time(),
+        )
+        plan = Plan(profile=profile, workload=workload, shape=shape, ranking=ranking, decision=base)
+        plan.decision = self._report(plan, limit=None if profile.explain else attempts)
+        elapsed = self._clock.monotonic() - started
+        plan.decision = replace(plan.decision, decision_time_s=elapsed)
+        return plan
+
+    def full(self, plan: Plan) -> Decision:
+        """The decision with every candidate and every drop."""
+        return self._report(plan, limit=None)
+
+    def require(self, plan: Plan) -> None:
+        """Makes sure that something can serve.
+
+        Raises:
+            NoEndpoint: nothing can; says what was dropped and why.
+            SloInfeasible: something can, but not in time, and the caller does not want that.
+        """
+        ranking, profile = plan.ranking, plan.profile
+        if not ranking.ordered:
+            full = self.full(plan)
+            reasons = sorted({d.reason.value for d in full.drops}) or ["MODEL"]
+            raise NoEndpoint(
+                f"no backend can serve '{profile.model}': {', '.join(reasons)}",
+                drops=full.drops,
+                retry_after_s=self._soonest(ranking),
+            )
+        if ranking.slo_infeasible and profile.slo.reject_infeasible:
+            best = ranking.ordered[0]
+            raise SloInfeasible(
+                f"no backend meets the SLO with probability {plan.shape.probability:.2f}; the likeliest, "
+                f"{best.row.id}, does with {best.p_ttft * best.p_tpot * best.p_e2e:.2f}: TTFT {best.ttft_s:.3f} s, "
+                f"TPOT {1000.0 * best.tpot_s:.2f} ms, end to end {best.e2e_s:.2f} s are expected"
+            )
+
+    def _report(self, plan: Plan, *, limit: int | None) -> Decision:
+        unserved = self._fleet.not_serving(plan.profile.model) if limit is None else ()
+        return reporting.report(plan.ranking, plan.decision, limit=limit, unserved=unserved)
+
+    @staticmethod
+    def _soonest(ranking: Ranking) -> float | None:
+        """Seconds until the first backend that was only limited for a while may be used again."""
+        waits = [max(row.live.limited_until, row.live.open_until) - ranking.now for row, _, _ in ranking.dropped]
+        soon = [wait for wait in waits if wait > 0.0]
+        return min(soon) if soon else None

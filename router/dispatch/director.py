@@ -1,0 +1,184 @@
+"""The one entry to everything that serves a request; each edge calls this and nothing behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from backends.contract import GenerateRequest
+from router.clock import Clock
+from router.dispatch.decider import Decider
+from router.dispatch.events import Finished, ModelListing, Pick, ServeEvent
+from router.dispatch.executor import Executor
+from router.dispatch.feedback import Feedback
+from router.dispatch.fleet import Fleet
+from router.dispatch.picks import Picks
+from router.dispatch.why_not import why_not
+from router.domain.decision import Decision
+from router.domain.outcome import TokenUsage
+from router.domain.request import RequestProfile
+from router.errors import RouterError
+from router.resilience.admission import Admission
+from router.scheduling import reporting
+from router.telemetry.metrics import Metrics
+
+
+class Director:
+    """Admits, decides, executes and records; holds no state of any one request."""
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        decider: Decider,
+        executor: Executor,
+        feedback: Feedback,
+        admission: Admission,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._fleet = fleet
+        self._decider = decider
+        self._executor = executor
+        self._feedback = feedback
+        self._admission = admission
+        self._metrics = metrics
+        self._clock = clock
+        self._picks = Picks(feedback, capacity=admission.max_in_flight)
+
+    async def serve(self, request: GenerateRequest, profile: RequestProfile) -> AsyncGenerator[ServeEvent]:
+        """Serves one request. Close the generator (`contextlib.aclosing`) to cancel it.
+
+        Raises:
+            RouterError: and nothing else that is not a fault of the router.
+        """
+        started_at = self._clock.monotonic()
+        self._admission.enter(profile, started_at)
+        result, outcome = "CANCELLED", None
+        try:
+            plan = self._decider.plan(profile)
+            self._metrics.decision.observe(plan.decision.decision_time_s)
+            self._decider.require(plan)
+            policy = self._fleet.policies.dispatch
+            async with aclosing(self._executor.run(request, plan, policy, started_at)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        result, outcome = "OK", event.outcome
+                    yield event
+        except RouterError as error:
+            result = error.reason
+            raise
+        finally:
+            self._admission.leave(profile, answered=outcome is not None)
+            self._metrics.request(result, outcome)
+
+    def explain(self, profile: RequestProfile) -> Decision:
+        """What `serve` would decide now, whole, and nothing done.
+
+        Raises:
+            UnknownModel, InvalidRequest: the request names something that does not exist.
+        """
+        plan = self._decider.plan(profile)
+        return self._decider.full(plan)
+
+    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str:
+        """What would have to change for `backend_id` to be chosen, in a sentence."""
+        return why_not(self._fleet, profile, decision, backend_id)
+
+    def pick(self, profile: RequestProfile) -> Pick:
+        """Decides, and reserves room on the choice until `report` or until the reservation expires.
+
+        Raises:
+            RouterError: as `serve` does before its first event.
+        """
+        now = self._clock.monotonic()
+        self._admission.enter(profile, now)
+        self._admission.leave(profile, answered=True)
+        plan = self._decider.plan(profile)
+        self._decider.require(plan)
+        ordered = plan.ranking.ordered
+        attempt = None
+        while ordered and attempt is None:
+            attempt = self._feedback.begin(ordered[0], force=plan.ranking.panic)
+            if attempt is None:
+                ordered.pop(0)
+        if attempt is None:
+            self._decider.require(plan)
+            raise AssertionError  # pragma: no cover - require raises for an empty plan
+        ttl = self._fleet.policies.dispatch.pick_ttl_s
+        offered = ordered[: plan.decision.max_attempts]
+        self._picks.add(profile.request_id, attempt, offered[1:], now + ttl)
+        endpoints = tuple((reporting.candidate(f), f.row.backend) for f in offered)
+        return Pick(
+            pick_id=profile.request_id,
+            decision=plan.decision,
+            endpoints=endpoints,
+            expires_at_unix=self._clock.time() + ttl,
+        )
+
+    def report(
+        self,
+        pick_id: str,
+        *,
+        backend: str,
+        result: str,
+        ttft_s: float | None,
+        e2e_s: float | None,
+        usage: TokenUsage | None,
+        retry_after_s: float | None,
+    ) -> None:
+        """Takes in how a pick went.
+
+        Raises:
+            NotFound, InvalidRequest: see `Picks.report`.
+        """
+        self._picks.expire(self._clock.monotonic())
+        self._picks.report(
+            pick_id,
+            backend=backend,
+            result=result,
+            ttft_s=ttft_s,
+            e2e_s=e2e_s,
+            usage=usage,
+            retry_after_s=retry_after_s,
+        )
+
+    def expire_picks(self) -> None:
+        """Drops the reservations of picks that were never reported."""
+        self._picks.expire(self._clock.monotonic())
+
+    def models(self) -> tuple[ModelListing, ...]:
+        """Every name that can be asked for and that something in the fleet serves."""
+        served = self._fleet.served()
+        listings = [self._listing(model, "model", (model,)) for model in sorted(served)]
+        catalogue = self._fleet.catalogue
+        listings += [self._listing(name, "alias", (model,)) for name, model in sorted(catalogue.aliases.items())]
+        listings += [self._listing(name, "class", members) for name, members in sorted(catalogue.classes.items())]
+        return tuple(listing for listing in listings if listing.backends)
+
+    def _listing(self, name: str, kind: str, members: tuple[str, ...]) -> ModelListing:
+        rows = [row for model in members for row in self._fleet.served().get(model, ())]
+        return ModelListing(
+            id=name,
+            kind=kind,
+            members=members,
+            context_tokens=max((row.context_tokens for row in rows), default=0),
+            backends=tuple(sorted({row.id for row in rows})),
+        )
+
+    @property
+    def in_flight(self) -> int:
+        return self._admission.in_flight
+
+    @property
+    def ready(self) -> bool:
+        """True while new requests are taken and there is a fleet to serve them."""
+        return not self._admission.draining and bool(self._fleet.members)
+
+    @property
+    def draining(self) -> bool:
+        return self._admission.draining
+
+    def begin_drain(self) -> None:
+        """No new requests from now on; those inside go on."""
+        self._admission.draining = True

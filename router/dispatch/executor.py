@@ -1,0 +1,178 @@
+"""Carries a plan out: attempts in order, failover before the first token, the declared action after it.
+
+Everything that could be tried passed the same hard filters as the first choice. Each further attempt spends the retry
+budget and happens inside the caller's deadline. No task, queue or timer is made per token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from backends.contract import Chunk, GenerateRequest
+from backends.errors import BackendError, ContextTooLong, ProtocolViolation, StreamBroken, TimedOut
+from router.dispatch import conclude
+from router.dispatch.continuation import Transcript, continued_profile, continued_request
+from router.dispatch.decider import Decider, Plan
+from router.dispatch.events import Finished, Rerouted, Routed, ServeEvent
+from router.dispatch.feedback import CANCELLED, DEADLINE, OK, Attempt, Feedback
+from router.domain.outcome import AttemptOutcome
+from router.domain.policies import DispatchPolicy
+from router.domain.request import RequestProfile, StreamBreakAction
+from router.domain.rows import Forecast
+from router.errors import DeadlineExceeded
+from router.resilience.retry_budget import RetryBudget
+from router.scheduling import filters, reporting
+
+
+class Executor:
+    """Runs the attempts of requests; holds no state of any one of them."""
+
+    def __init__(self, *, decider: Decider, feedback: Feedback, budget: RetryBudget) -> None:
+        self._decider = decider
+        self._feedback = feedback
+        self._budget = budget
+
+    async def run(
+        self, request: GenerateRequest, plan: Plan, policy: DispatchPolicy, started_at: float
+    ) -> AsyncGenerator[ServeEvent]:
+        """Yields the events of one request.
+
+        Raises:
+            UpstreamFailed, StreamBroken, DeadlineExceeded: see `router.errors`.
+        """
+        self._budget.deposit()
+        clock = self._feedback.clock
+        routing_s = clock.monotonic() - started_at
+        attempts: list[AttemptOutcome] = []
+        sent = Transcript(plan.profile.on_stream_break)
+        queue = list(plan.ranking.ordered)
+        attempt = self._next(queue, plan)
+        if attempt is None:
+            raise conclude.nothing_permitted(plan)
+        yield Routed(decision=plan.decision, candidate=reporting.candidate(attempt.forecast))
+        while True:
+            error: BackendError | None = None
+            try:
+                async with aclosing(self._attempt(attempt, request, plan.profile, policy)) as chunks:
+                    async for chunk in chunks:
+                        sent.add(chunk)
+                        yield chunk
+            except BackendError as caught:
+                error = caught
+                attempts.append(attempt.close(caught.code, caught))
+            except DeadlineExceeded:
+                attempts.append(attempt.close(DEADLINE))
+                raise
+            else:
+                attempts.append(attempt.close(OK))
+                yield Finished(
+                    outcome=conclude.outcome(plan, attempt, attempts, started_at, routing_s, sent, clock),
+                    candidate=reporting.candidate(attempt.forecast),
+                )
+                return
+            finally:
+                attempt.close(CANCELLED)
+            broken = attempt.first_at >= 0.0
+            if broken:
+                resume, request, plan, queue = self._resume(request, plan, sent, attempts)
+            else:
+                resume = StreamBreakAction.ERROR
+            failed = attempt
+            following = self._following(queue, plan, attempts, error) if conclude.may_go_on(error, broken) else None
+            if following is None:
+                raise conclude.failure(plan, attempts, error, broken=broken) from error
+            attempt = following
+            yield Rerouted(
+                from_backend=failed.row.id,
+                candidate=reporting.candidate(attempt.forecast),
+                reason=error.code,
+                detail=error.message,
+                resume=resume,
+            )
+
+    def _next(self, queue: list[Forecast], plan: Plan) -> Attempt | None:
+        """Takes candidates off the queue until one may be tried."""
+        now = self._feedback.clock.monotonic()
+        panic = plan.ranking.panic
+        while queue:
+            forecast = queue.pop(0)
+            code = filters.check(forecast.row, plan.ranking.constraints, now, ignore_health=panic)
+            if code != filters.KEEP:
+                continue
+            attempt = self._feedback.begin(forecast, force=panic)
+            if attempt is not None:
+                return attempt
+        return None
+
+    def _following(
+        self, queue: list[Forecast], plan: Plan, attempts: list[AttemptOutcome], error: BackendError
+    ) -> Attempt | None:
+        """The next attempt, if attempts, budget and candidates are left."""
+        if len(attempts) >= plan.decision.max_attempts:
+            return None
+        tried = {a.backend for a in attempts}
+        window = 0
+        if isinstance(error, ContextTooLong):
+            window = max(f.row.context_tokens for f in plan.ranking.ordered if f.row.id in tried)
+        queue[:] = [f for f in queue if f.row.id not in tried and not 0 < f.row.context_tokens <= window]
+        if not queue or not self._budget.withdraw(self._feedback.clock.monotonic()):
+            return None
+        return self._next(queue, plan)
+
+    def _resume(
+        self,
+        request: GenerateRequest,
+        plan: Plan,
+        sent: Transcript,
+        attempts: list[AttemptOutcome],
+    ) -> tuple[StreamBreakAction, GenerateRequest, Plan, list[Forecast]]:
+        """What a stream that broke after its first token goes on with; an empty queue when it may not go on."""
+        action = plan.profile.on_stream_break
+        avoid = frozenset(a.backend for a in attempts)
+        if action is StreamBreakAction.RESTART:
+            sent.clear()
+            again = self._decider.plan(plan.profile, avoid=avoid)
+            return action, request, again, list(again.ranking.ordered)
+        if action is StreamBreakAction.CONTINUE:
+            rest = continued_request(request, sent)
+            if rest is not None:
+                again = self._decider.plan(continued_profile(plan.profile, rest, sent), avoid=avoid)
+                return action, rest, again, list(again.ranking.ordered)
+        return StreamBreakAction.ERROR, request, plan, []
+
+    async def _attempt(
+        self, attempt: Attempt, request: GenerateRequest, profile: RequestProfile, policy: DispatchPolicy
+    ) -> AsyncGenerator[Chunk]:
+        """Yields the chunks of one attempt that hold output for the caller."""
+        adapter = attempt.member.adapter
+        assert adapter is not None  # noqa: S101 - Feedback.begin gives no attempt without one
+        clock = self._feedback.clock
+        deadline = profile.deadline_s if profile.deadline_s is not None else math.inf
+        patience = attempt.row.backend.first_token_timeout_s or policy.first_token_timeout_s
+        limit = attempt.started_at + patience
+        stream = adapter.generate(request, upstream_model=attempt.row.upstream_model, request_id=profile.request_id)
+        async with aclosing(stream):
+            while True:
+                now = clock.monotonic()
+                try:
+                    async with asyncio.timeout(max(0.0, min(limit, deadline) - now)):
+                        chunk = await anext(stream, None)
+                except TimeoutError:
+                    if clock.monotonic() >= deadline:
+                        raise DeadlineExceeded(conclude.late(attempt, profile)) from None
+                    what = "no first token" if attempt.first_at < 0.0 else "silence in the stream"
+                    raise TimedOut(f"{what} within {patience:g} s") from None
+                if chunk is None:
+                    break
+                if attempt.take(chunk):
+                    yield chunk
+                if attempt.first_at >= 0.0:
+                    patience = policy.idle_timeout_s
+                    limit = clock.monotonic() + patience
+        if not attempt.finish_reason:
+            if attempt.first_at >= 0.0:
+                raise StreamBroken("the answer ended without saying why")
+            raise ProtocolViolation("the answer ended before it began")

@@ -1,0 +1,217 @@
+"""Records how each attempt went, exactly once, whatever ended it: the belief about speed, the circuit, money, metrics.
+
+`begin` reserves the work in this replica's view of the load and hands out an `Attempt`; its `close` gives it back. A
+second close does nothing, so `finally` is always safe.
+"""
+
+from __future__ import annotations
+
+from backends.contract import Chunk, Usage
+from backends.errors import BackendError, QuotaExhausted
+from router.clock import Clock
+from router.dispatch.fleet import Fleet, Member
+from router.domain.outcome import AttemptOutcome, TokenUsage
+from router.domain.rows import Forecast, Row
+from router.prediction import learning, predictor
+from router.prediction.output_length import OutputLength
+from router.telemetry.metrics import Metrics
+
+# How long a backend that says "too much" without saying for how long is left alone.
+RATE_LIMITED_S = 1.0
+OVERLOADED_S = 0.25
+QUOTA_S = 60.0
+MAX_LEFT_ALONE_S = 300.0
+# Results that are no evidence about the backend's health.
+CANCELLED = "CANCELLED"
+DEADLINE = "DEADLINE_EXCEEDED"
+OK = "OK"
+
+
+class Attempt:
+    """One try at one backend. Times come from the feedback's clock."""
+
+    def __init__(self, feedback: Feedback, forecast: Forecast, member: Member, *, permitted: bool) -> None:
+        self.forecast = forecast
+        self.member = member
+        self.row: Row = forecast.row
+        self.started_at = feedback.clock.monotonic()
+        self.first_at = -1.0
+        self.last_at = -1.0
+        self.events = 0
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.stop_sequence = ""
+        self.upstream_queue_s: float | None = None
+        self.upstream_prefill_s: float | None = None
+        self.outcome: AttemptOutcome | None = None
+        self._feedback = feedback
+        self._permitted = permitted
+        self._prefilling = forecast.input_tokens
+        self.prior_ttft_s, self.prior_tpot_s = predictor.prior_times(
+            self.row,
+            input_tokens=forecast.input_tokens,
+            output_tokens=forecast.output_tokens,
+            batch=forecast.batch,
+        )
+        live = self.row.live
+        live.in_flight += 1
+        live.started_since += 1
+        live.prefill_tokens += self._prefilling
+
+    def take(self, chunk: Chunk) -> bool:
+        """Notes what a chunk says; True when it holds output for the caller."""
+        has_output = chunk.events > 0
+        if has_output:
+            now = self._feedback.clock.monotonic()
+            if self.first_at < 0.0:
+                self.first_at = now
+                self._end_prefill()
+            self.last_at = now
+            self.events += chunk.events
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason.value
+            self.stop_sequence = chunk.stop_sequence or ""
+        if chunk.timings is not None:
+            self.upstream_queue_s = chunk.timings.queue_s
+            self.upstream_prefill_s = chunk.timings.prefill_s
+        return has_output
+
+    def close(self, result: str, error: BackendError | None = None) -> AttemptOutcome:
+        """Ends the attempt. The first call counts; later ones return its outcome."""
+        if self.outcome is None:
+            self._end_prefill()
+            live = self.row.live
+            live.in_flight -= 1
+            live.started_since -= 1
+            self.outcome = self._feedback.record(self, result, error)
+        return self.outcome
+
+    def token_usage(self) -> TokenUsage:
+        """What the backend counted; what was seen on the wire where it counted nothing."""
+        usage = self.usage
+        if usage is None or (usage.output == 0 and self.events):
+            fed = int(self.forecast.input_tokens) if self.first_at >= 0.0 else 0
+            return TokenUsage(input=fed, output=self.events, estimated=True)
+        return TokenUsage(
+            input=usage.input or int(self.forecast.input_tokens),
+            cached_input=usage.cached_input,
+            cache_write_input=usage.cache_write_input,
+            output=usage.output,
+            reasoning=usage.reasoning,
+            estimated=usage.estimated or usage.input == 0,
+        )
+
+    def _end_prefill(self) -> None:
+        live = self.row.live
+        live.prefill_tokens = max(0.0, live.prefill_tokens - self._prefilling)
+        self._prefilling = 0.0
+
+
+class Feedback:
+    """Where every outcome ends up."""
+
+    def __init__(self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock) -> None:
+        self.clock = clock
+        self._fleet = fleet
+        self._lengths = lengths
+        self._metrics = metrics
+
+    def begin(self, forecast: Forecast, *, force: bool = False) -> Attempt | None:
+        """Starts an attempt; None when the circuit of the backend does not permit one.
+
+        `force` is for the case that every backend looks sick: then a closed door helps nobody.
+        """
+        member = self._fleet.members.get(forecast.row.id)
+        if member is None or member.adapter is None:
+            return None
+        now = self.clock.monotonic()
+        permitted = member.breaker.permit(now)
+        if not permitted and not force:
+            return None
+        member.rate_limit.refill(now)
+        member.rate_limit.spend(forecast.input_tokens + forecast.output_tokens)
+        return Attempt(self, forecast, member, permitted=permitted)
+
+    def record(self, attempt: Attempt, result: str, error: BackendError | None) -> AttemptOutcome:
+        """Takes one ended attempt into account; called by `Attempt.close` alone."""
+        now = self.clock.monotonic()
+        row = attempt.row
+        usage = attempt.token_usage()
+        ttft = attempt.first_at - attempt.started_at if attempt.first_at >= 0.0 else None
+        tpot = None
+        if ttft is not None and usage.output > 1 and attempt.last_at > attempt.first_at:
+            tpot = (attempt.last_at - attempt.first_at) / (usage.output - 1)
+        self._judge(attempt, result, error, now)
+        if result == OK:
+            self._learn(attempt, usage, ttft, tpot, now)
+        cost, energy = self._bill(row, usage, tpot or attempt.forecast.tpot_s, attempt.forecast.batch)
+        outcome = AttemptOutcome(
+            backend=row.id,
+            model=row.model,
+            result=result,
+            detail=error.message if error is not None else "",
+            duration_s=now - attempt.started_at,
+            ttft_s=ttft,
+            tpot_s=tpot,
+            usage=usage,
+            cost_usd=cost,
+            energy_j=energy,
+            counts_against_health=error.counts_against_health if error is not None else False,
+            retry_after_s=error.retry_after_s if error is not None else None,
+        )
+        self._metrics.attempt(outcome)
+        if result == OK:
+            self._metrics.predicted(outcome, ttft_s=attempt.forecast.ttft_s, tpot_s=attempt.forecast.tpot_s)
+        return outcome
+
+    def _judge(self, attempt: Attempt, result: str, error: BackendError | None, now: float) -> None:
+        breaker = attempt.member.breaker
+        if error is None:
+            if result == OK:
+                breaker.success(now)
+            else:
+                breaker.no_verdict()
+            return
+        if error.counts_against_health:
+            breaker.failure(now)
+        else:
+            breaker.no_verdict()
+        pause = error.retry_after_s
+        if error.code == "RATE_LIMITED":
+            pause = RATE_LIMITED_S if pause is None else pause
+        elif error.code in {"OVERLOADED", "WARMING"}:
+            pause = OVERLOADED_S if pause is None else pause
+        elif error.code == QuotaExhausted.code:
+            pause = QUOTA_S if pause is None else max(pause, QUOTA_S)
+        if pause is not None:
+            live = attempt.row.live
+            live.limited_until = max(live.limited_until, now + min(pause, MAX_LEFT_ALONE_S))
+
+    def _learn(self, attempt: Attempt, usage: TokenUsage, ttft: float | None, tpot: float | None, now: float) -> None:
+        # A burst in one read says nothing about the time between tokens.
+        paced = tpot if usage.output >= 4 else None
+        learning.observe(
+            attempt.row.learned,
+            prior_ttft_s=attempt.prior_ttft_s,
+            prior_tpot_s=attempt.prior_tpot_s,
+            ttft_s=ttft,
+            tpot_s=paced,
+            now=now,
+        )
+        if attempt.finish_reason != "length":
+            self._lengths.observe(attempt.row.model, usage.output)
+
+    @staticmethod
+    def _bill(row: Row, usage: TokenUsage, tpot_s: float, batch: float) -> tuple[float, float]:
+        """(dollars, joules) of what was really used, by the same rules as the forecast."""
+        if usage.input == 0 and usage.output == 0:
+            return 0.0, 0.0
+        fresh = float(max(0, usage.input - usage.cached_input))
+        energy = predictor.energy_j(row, fresh, usage.output, tpot_s, batch)
+        if row.per_hour:
+            amortised = predictor.amortised_usd(row, fresh, usage.output, tpot_s, batch)
+            return row.elastic * amortised + (1.0 - row.elastic) * energy * row.usd_per_joule, energy
+        tokens = fresh * row.input_usd + usage.cached_input * row.cached_usd + usage.output * row.output_usd
+        return tokens + row.request_usd, energy

@@ -1,0 +1,248 @@
+"""What the snapshot means for this process: rows to decide over, adapters to send through, live state to count in.
+
+Rebuilt when a snapshot is swapped; a row whose facts did not change is the same object as before, and the live and
+learned state of a backend outlives any change of its price or health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from backends.auth import MissingCredential
+from backends.contract import Backend as Adapter
+from backends.spec import BackendSpec
+from router.clock import Clock
+from router.domain.catalogue import Catalogue
+from router.domain.decision import Drop, DropReason, HardwareLabel
+from router.domain.fleet import Backend, FleetSnapshot, Health, ServedModel
+from router.domain.hardware import Hardware, Model
+from router.domain.policies import DispatchPolicy, Policies
+from router.domain.pricing import Price
+from router.domain.rows import Learned, Live, Row
+from router.errors import UnknownModel
+from router.prediction.physics import speed
+from router.resilience.breaker import Breaker
+from router.resilience.rate_limit import RateLimit
+from router.scheduling.objective import Weights
+
+log = structlog.get_logger(__name__)
+BuildAdapter = Callable[[BackendSpec], Adapter]
+UNKNOWN_HEALTH = Health()
+
+
+@dataclass(slots=True)
+class Member:
+    """One backend of the fleet, as this replica works with it."""
+
+    backend: Backend
+    adapter: Adapter | None
+    live: Live
+    breaker: Breaker
+    rate_limit: RateLimit
+    unusable: str = ""
+
+
+class Fleet:
+    """Reads are plain attribute look-ups; `apply` is called by the sync task alone."""
+
+    def __init__(self, *, catalogue: Catalogue, build_adapter: BuildAdapter, clock: Clock, policies: Policies) -> None:
+        self.catalogue = catalogue
+        self.policies = policies
+        self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
+        self.version = 0
+        self.members: dict[str, Member] = {}
+        self.removed: list[Adapter] = []
+        self._build_adapter = build_adapter
+        self._clock = clock
+        self._learned: dict[tuple[str, str], Learned] = {}
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._sources: dict[tuple[str, str], tuple[object, ...]] = {}
+        self._by_model: dict[str, list[Row]] = {}
+        self._by_name: dict[str, list[Row]] = {}
+
+    def apply(self, snapshot: FleetSnapshot) -> None:
+        """Takes over a new snapshot."""
+        for backend_id in [b for b in self.members if b not in snapshot.backends]:
+            self._retire(backend_id)
+        rows: dict[tuple[str, str], Row] = {}
+        by_model: dict[str, list[Row]] = {}
+        for backend in snapshot.backends.values():
+            member = self._member(backend)
+            health = snapshot.health.get(backend.id, UNKNOWN_HEALTH)
+            for served in backend.models:
+                row = self._row(member, served, self._price(snapshot, backend.id, served.model), health)
+                rows[backend.id, served.model] = row
+                by_model.setdefault(served.model, []).append(row)
+        self._sources = {key: source for key, source in self._sources.items() if key in rows}
+        self._learned = {key: learned for key, learned in self._learned.items() if key in rows}
+        self._rows, self._by_model, self._by_name = rows, by_model, {}
+        self.version = snapshot.version
+
+    def use_policies(self, policies: Policies) -> None:
+        """Takes over new policies."""
+        self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
+        self.policies = policies
+        for member in self.members.values():
+            member.breaker.open_after = policies.dispatch.open_after_failures
+            member.breaker.open_base_s = policies.dispatch.open_base_s
+            member.breaker.open_max_s = policies.dispatch.open_max_s
+
+    def rows_for(self, name: str) -> list[Row]:
+        """Every row that serves what a caller calls `name`; empty when nothing in the fleet does.
+
+        Raises:
+            UnknownModel: neither the catalogue nor the fleet knows the name.
+        """
+        rows = self._by_name.get(name)
+        if rows is not None:
+            return rows
+        known = self.catalogue
+        models = known.resolve(name)
+        rows = [row for model in models for row in self._by_model.get(model, ())]
+        if not rows and name not in known.models and name not in known.aliases and name not in known.classes:
+            raise UnknownModel(f"no model, alias or class is called '{name}'")
+        # Names that resolve are bounded by catalogue and fleet, so this cache is too.
+        self._by_name[name] = rows
+        return rows
+
+    def not_serving(self, name: str) -> tuple[Drop, ...]:
+        """The backends that do not serve `name`, as drops."""
+        serving = {row.id for row in self.rows_for(name)}
+        return tuple(
+            Drop(
+                backend=member.backend.id,
+                reason=DropReason.MODEL,
+                detail=f"does not serve {name}; serves {', '.join(m.model for m in member.backend.models)}",
+                hardware=self.label(member.backend),
+            )
+            for member in self.members.values()
+            if member.backend.id not in serving
+        )
+
+    def row(self, backend: str, model: str) -> Row | None:
+        return self._rows.get((backend, model))
+
+    def label(self, backend: Backend) -> HardwareLabel:
+        """How the hardware of a backend is shown."""
+        return HardwareLabel(
+            id=backend.hardware,
+            name=self._hardware(backend).name,
+            count=backend.hardware_count,
+            emulated=backend.emulated,
+        )
+
+    def served(self) -> dict[str, list[Row]]:
+        """Rows by model."""
+        return self._by_model
+
+    def _member(self, backend: Backend) -> Member:
+        old = self.members.get(backend.id)
+        if old is not None and old.backend is backend:
+            return old
+        spec = adapter_spec(backend)
+        policy: DispatchPolicy = self.policies.dispatch
+        if old is not None and adapter_spec(old.backend) == spec:
+            old.backend = backend
+            old.rate_limit = self._rate_limit(old.live, backend)
+            return old
+        live = old.live if old is not None else Live()
+        adapter, unusable = None, ""
+        try:
+            adapter = self._build_adapter(spec)
+        except (MissingCredential, ValueError) as error:
+            unusable = str(error)
+            log.warning("backend_unusable", backend=backend.id, reason=unusable)
+        if old is not None and old.adapter is not None:
+            self.removed.append(old.adapter)
+        member = Member(
+            backend=backend,
+            adapter=adapter,
+            live=live,
+            breaker=Breaker(
+                live,
+                open_after=policy.open_after_failures,
+                open_base_s=policy.open_base_s,
+                open_max_s=policy.open_max_s,
+            ),
+            rate_limit=self._rate_limit(live, backend),
+            unusable=unusable,
+        )
+        self.members[backend.id] = member
+        return member
+
+    def _rate_limit(self, live: Live, backend: Backend) -> RateLimit:
+        return RateLimit(
+            live,
+            requests_per_minute=backend.requests_per_minute,
+            tokens_per_minute=backend.tokens_per_minute,
+            now=self._clock.monotonic(),
+        )
+
+    def _retire(self, backend_id: str) -> None:
+        member = self.members.pop(backend_id)
+        if member.adapter is not None:
+            self.removed.append(member.adapter)
+
+    def _row(self, member: Member, served: ServedModel, price: Price | None, health: Health) -> Row:
+        backend = member.backend
+        key = (backend.id, served.model)
+        source = (backend, price, health, member.adapter)
+        old = self._sources.get(key)
+        if old is not None and all(a is b for a, b in zip(old, source, strict=True)):
+            return self._rows[key]
+        hardware = self._hardware(backend)
+        model = self.catalogue.models.get(served.model)
+        learned = self._learned.get(key)
+        if learned is None:
+            learned = self._learned[key] = Learned(prior_sd_log=hardware.prior_sd_log)
+        context = served.context_tokens or (model.context_tokens if model is not None else 0)
+        self._sources[key] = source
+        return Row(
+            backend=backend,
+            model=served.model,
+            upstream_model=served.name_upstream,
+            context_tokens=context,
+            catalogue_model=model,
+            hardware=hardware,
+            speed=speed(
+                model or Model(id=served.model),
+                hardware,
+                count=backend.hardware_count,
+                bytes_per_weight=served.bytes_per_weight or 2.0,
+            ),
+            price=price,
+            health=health,
+            usable=member.adapter is not None,
+            live=member.live,
+            learned=learned,
+        )
+
+    def _hardware(self, backend: Backend) -> Hardware:
+        known = self.catalogue.hardware.get(backend.hardware)
+        return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
+
+    def _price(self, snapshot: FleetSnapshot, backend: str, model: str) -> Price | None:
+        price = snapshot.prices.get((backend, model)) or snapshot.prices.get((backend, ""))
+        if price is None:
+            return None
+        now = self._clock.time()
+        if price.effective_at is not None and now < price.effective_at:
+            return None
+        if price.expires_at is not None and now >= price.expires_at:
+            return None
+        return price
+
+
+def adapter_spec(backend: Backend) -> BackendSpec:
+    """The adapter's share of a registered backend."""
+    return BackendSpec(
+        id=backend.id,
+        wire=backend.wire,
+        base_url=backend.address,
+        profile=backend.profile,
+        credential=backend.credential,
+        options=dict(backend.labels),
+    )

@@ -1,0 +1,116 @@
+"""Picks that are out: what a caller carries out itself and reports on later.
+
+Each holds its reservation until it is reported or its time is over; the number is bounded by the in-flight bound.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from backends.contract import Chunk, FinishReason, Usage
+from backends.errors import BackendError, by_code
+from router.dispatch.feedback import CANCELLED, OK, Attempt, Feedback
+from router.domain.outcome import TokenUsage
+from router.domain.rows import Forecast
+from router.errors import InvalidRequest, NotFound, Shed, Violation
+
+
+@dataclass(slots=True)
+class _Out:
+    attempt: Attempt
+    others: dict[str, Forecast]
+    expires_at: float
+
+
+class Picks:
+    """Open picks by id, in the order in which they expire."""
+
+    def __init__(self, feedback: Feedback, *, capacity: int) -> None:
+        self._feedback = feedback
+        self._open: OrderedDict[str, _Out] = OrderedDict()
+        self.capacity = capacity
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, pick_id: str, attempt: Attempt, others: list[Forecast], expires_at: float) -> None:
+        """Remembers a pick.
+
+        Raises:
+            AlreadyExists, Shed: the id is in use, or too many picks wait for their report.
+        """
+        self.expire(self._feedback.clock.monotonic())
+        if len(self._open) >= self.capacity:
+            attempt.close(CANCELLED)
+            raise Shed(
+                "too many picks wait for their report", retry_after_s=1.0, hint="Report each pick when it is over."
+            )
+        self._open[pick_id] = _Out(attempt, {f.row.id: f for f in others}, expires_at)
+
+    def expire(self, now: float) -> None:
+        """Drops the reservations that nobody reported on."""
+        while self._open:
+            pick_id = next(iter(self._open))
+            if self._open[pick_id].expires_at > now:
+                return
+            self._open.pop(pick_id).attempt.close(CANCELLED)
+
+    def report(
+        self,
+        pick_id: str,
+        *,
+        backend: str,
+        result: str,
+        ttft_s: float | None,
+        e2e_s: float | None,
+        usage: TokenUsage | None,
+        retry_after_s: float | None,
+    ) -> None:
+        """Takes a report as if the attempt had been ours.
+
+        Raises:
+            NotFound: no such pick, or it was reported or has expired.
+            InvalidRequest: the backend was not among those offered, or the result is no known code.
+        """
+        error = _error(result, retry_after_s)
+        out = self._open.get(pick_id)
+        if out is None:
+            raise NotFound(f"no open pick has the id '{pick_id}'", hint="Report once, before expires_at.")
+        attempt = out.attempt
+        if backend and backend != attempt.row.id:
+            if backend not in out.others:
+                raise InvalidRequest(Violation("backend", f"'{backend}' was not offered by this pick"))
+            other = self._feedback.begin(out.others[backend], force=True)
+            attempt.close(CANCELLED)
+            if other is None:
+                del self._open[pick_id]
+                return
+            attempt = other
+        del self._open[pick_id]
+        start = attempt.started_at = out.attempt.started_at
+        if usage is not None:
+            attempt.take(
+                Chunk(
+                    usage=Usage(
+                        input=usage.input,
+                        cached_input=usage.cached_input,
+                        output=usage.output,
+                        reasoning=usage.reasoning,
+                    ),
+                    finish_reason=FinishReason.STOP,
+                )
+            )
+        if ttft_s is not None:
+            attempt.first_at = start + ttft_s
+            attempt.last_at = start + (e2e_s if e2e_s is not None else ttft_s)
+        attempt.close(OK if error is None else error.code, error)
+
+
+def _error(result: str, retry_after_s: float | None) -> BackendError | None:
+    if result in {OK, ""}:
+        return None
+    kind = by_code().get(result)
+    if kind is None:
+        raise InvalidRequest(Violation("result", f"'{result}' is neither OK nor a reason code of a backend"))
+    return kind("reported by the caller", retry_after_s=retry_after_s)

@@ -1,0 +1,1 @@
+"""Protection, one concern per file, with time passed in: circuit breaker, retry budget, admission, idempotency."""
