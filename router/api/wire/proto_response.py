@@ -168,17 +168,6 @@ def encode_models(models: tuple[ModelListing, ...]) -> pb.ListModelsResponse:
     )
 
 
-def decode_usage(usage: common.Usage) -> TokenUsage:
-    return TokenUsage(
-        input=usage.input_tokens,
-        cached_input=usage.cached_input_tokens,
-        cache_write_input=usage.cache_write_input_tokens,
-        output=usage.output_tokens,
-        reasoning=usage.reasoning_tokens,
-        estimated=usage.estimated,
-    )
-
-
 def _routed(candidate: domain.Candidate) -> pb.Routed:
     return pb.Routed(
         backend=candidate.backend,

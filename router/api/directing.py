@@ -1,0 +1,40 @@
+"""What the edges ask of the director: the seam between protocols and dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from backends.contract import GenerateRequest
+from router.dispatch.events import ModelListing, Pick, ServeEvent
+from router.domain.decision import Decision
+from router.domain.outcome import TokenUsage
+from router.domain.request import RequestProfile
+
+
+class Directing(Protocol):
+    """`router.dispatch.director.Director`, as the edges see it. Every method raises `RouterError` and nothing else."""
+
+    def serve(self, request: GenerateRequest, profile: RequestProfile) -> AsyncGenerator[ServeEvent]:
+        """The events of one request; closing the generator abandons the request and frees what it holds."""
+        ...
+
+    def explain(self, profile: RequestProfile) -> Decision: ...
+
+    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str: ...
+
+    def pick(self, profile: RequestProfile) -> Pick: ...
+
+    def report(
+        self,
+        pick_id: str,
+        *,
+        backend: str,
+        result: str,
+        ttft_s: float | None,
+        e2e_s: float | None,
+        usage: TokenUsage | None,
+        retry_after_s: float | None,
+    ) -> None: ...
+
+    def models(self) -> tuple[ModelListing, ...]: ...

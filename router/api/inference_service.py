@@ -1,0 +1,121 @@
+"""The gRPC face of the director: one handler per method of `router.v1.InferenceService`.
+
+`Generate` writes to its context instead of yielding: when a client cancels while a message is being written, grpc.aio
+leaves an asynchronous generator suspended until the garbage collector finds it, but it cancels a coroutine at once, and
+leaving `aclosing` closes the director's generator, and with it the upstream. Each write waits until the transport has
+taken the message, so a client that stops reading stops the upstream from being read; nothing is queued here.
+
+Request ids, deadlines and statuses are functions called by the handlers, not interceptors: grpc.aio asks every
+interceptor for a handler on every call and wraps it anew, and each wrapper adds a frame to every message.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, cast
+
+import grpc.aio
+
+from router.api import rescue
+from router.api.directing import Directing
+from router.api.wire.proto_profile import decode_generate, decode_profile
+from router.api.wire.proto_report import decode_report
+from router.api.wire.proto_response import encode_decision, encode_event, encode_models, encode_pick
+from router.clock import Clock
+from router.v1 import inference_pb2 as pb
+from router.v1 import inference_pb2_grpc
+
+REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def request_id_of(context: Context) -> str:
+    """The caller's id where it is printable and not long, else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex
+
+
+class _Call:
+    """The frame around a handler: the request id at its beginning, the status of what went wrong at its end."""
+
+    __slots__ = ("context", "request_id")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.request_id = request_id_of(context)
+
+    async def __aenter__(self) -> str:
+        await self.context.send_initial_metadata(((REQUEST_ID_KEY, self.request_id),))
+        return self.request_id
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            await rescue.abort(self.context, error, self.request_id)
+
+
+class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
+    """Translates; the director decides."""
+
+    def __init__(self, director: Directing, clock: Clock) -> None:
+        self._director = director
+        self._clock = clock
+
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
+        async with _Call(context) as request_id:
+            content, profile = decode_generate(request, request_id=request_id, deadline_s=self._deadline_s(context))
+            async with aclosing(self._director.serve(content, profile)) as events:
+                async for event in events:
+                    message = encode_event(event, explain=profile.explain)
+                    if message is not None:
+                        await context.write(message)
+
+    async def Pick(self, request: pb.PickRequest, context: Context) -> pb.PickResponse:
+        async with _Call(context) as request_id:
+            profile = decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context))
+            return encode_pick(self._director.pick(profile))
+
+    async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
+        async with _Call(context):
+            report = decode_report(request)
+            self._director.report(
+                report.pick_id,
+                backend=report.backend,
+                result=report.result,
+                ttft_s=report.ttft_s,
+                e2e_s=report.e2e_s,
+                usage=report.usage,
+                retry_after_s=report.retry_after_s,
+            )
+            return pb.ReportResponse()
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        async with _Call(context) as request_id:
+            profile = decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context))
+            decision = self._director.explain(profile)
+            backend = request.why_not_backend
+            return pb.ExplainResponse(
+                decision=encode_decision(decision, whole=True),
+                why_not=self._director.why_not(profile, decision, backend) if backend else "",
+            )
+
+    async def ListModels(
+        self,
+        request: pb.ListModelsRequest,  # noqa: ARG002  # gRPC passes it
+        context: Context,
+    ) -> pb.ListModelsResponse:
+        async with _Call(context):
+            return encode_models(self._director.models())
+
+    def _deadline_s(self, context: Context) -> float | None:
+        """The caller's deadline on the router's clock."""
+        remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stubs say
+        return None if remaining is None else self._clock.monotonic() + remaining
