@@ -28,7 +28,9 @@ UTILISATION_GAIN = 0.1
 class HealthStore(Protocol):
     """The part of the fleet store that health needs."""
 
-    async def put_health(self, backend_id: str, health: Health, expected_version: int, actor: str) -> object: ...
+    async def put_health(
+        self, backend_id: str, health: Health, *, expected_version: int, actor: str
+    ) -> tuple[Health, int]: ...
 
 
 class HealthView(Protocol):
@@ -161,7 +163,7 @@ class Collector:
             evidence=f"{probed.succeeded or probed.failed} probes of {self._replica}",
         )
         try:
-            await self._store.put_health(member.backend.id, health, known.version, self._replica)
+            await self._store.put_health(member.backend.id, health, expected_version=known.version, actor=self._replica)
         except RouterError as error:
             # Another replica was first, or the store is away: the next round compares again.
             log.debug("health_not_written", backend=member.backend.id, reason=error.reason)

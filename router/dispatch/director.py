@@ -17,6 +17,7 @@ from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
 from router.domain.outcome import TokenUsage
 from router.domain.request import RequestProfile
+from router.domain.rows import NEVER
 from router.errors import RouterError
 from router.resilience.admission import Admission
 from router.scheduling import reporting
@@ -141,6 +142,23 @@ class Director:
             e2e_s=e2e_s,
             usage=usage,
             retry_after_s=retry_after_s,
+        )
+
+    def live(self, backend_id: str) -> tuple[int, int | None, int | None, float | None, float | None]:
+        """(in flight here, running, waiting, KV cache use, Unix time of the engine's word); None is unknown."""
+        member = self._fleet.members.get(backend_id)
+        if member is None:
+            return 0, None, None, None, None
+        live = member.live
+        if live.scraped_at <= NEVER:
+            return live.in_flight, None, None, None, None
+        at = self._clock.time() - (self._clock.monotonic() - live.scraped_at)
+        return (
+            live.in_flight,
+            int(live.running) if live.running >= 0.0 else None,
+            int(live.waiting) if live.waiting >= 0.0 else None,
+            live.kv_cache_usage if live.kv_cache_usage >= 0.0 else None,
+            at,
         )
 
     def expire_picks(self) -> None:

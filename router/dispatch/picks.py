@@ -13,7 +13,7 @@ from backends.errors import BackendError, by_code
 from router.dispatch.feedback import CANCELLED, OK, Attempt, Feedback
 from router.domain.outcome import TokenUsage
 from router.domain.rows import Forecast
-from router.errors import InvalidRequest, NotFound, Shed, Violation
+from router.errors import AlreadyExists, InvalidRequest, NotFound, Shed, Violation
 
 
 @dataclass(slots=True)
@@ -46,6 +46,9 @@ class Picks:
             raise Shed(
                 "too many picks wait for their report", retry_after_s=1.0, hint="Report each pick when it is over."
             )
+        if pick_id in self._open:
+            attempt.close(CANCELLED)
+            raise AlreadyExists(f"a pick with the id '{pick_id}' is open", hint="Send another request id.")
         self._open[pick_id] = _Out(attempt, {f.row.id: f for f in others}, expires_at)
 
     def expire(self, now: float) -> None:
