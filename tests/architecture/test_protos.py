@@ -15,14 +15,14 @@ def test_the_generated_code_is_fresh(tmp_path: Path) -> None:
 
 
 def test_the_protos_pass_buf_lint(root: Path, run: Run) -> None:
-    """buf's standard rules find nothing."""
+    """Buf's standard rules find nothing."""
     result = run([Path(sys.executable).parent / "buf", "lint"], root)
 
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_protos_are_formatted(root: Path, run: Run) -> None:
-    """buf format would change nothing."""
+    """Buf format would change nothing."""
     result = run([Path(sys.executable).parent / "buf", "format", "--diff", "--exit-code"], root)
 
     assert result.returncode == 0, result.stdout + result.stderr
