@@ -1,0 +1,1 @@
+"""Emulated hardware, on real wires and in real time; everything that leaves it says that it is emulated."""
