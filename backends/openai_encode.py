@@ -61,8 +61,8 @@ def encode(request: GenerateRequest, *, upstream_model: str, profile: Profile) -
     if profile.stream_options:
         body["stream_options"] = dict(profile.stream_options)
     body.update(_sampling(request, profile, is_chat=path == CHAT_PATH))
-    if request.end_user is not None:
-        body["user"] = request.end_user
+    if request.end_user is not None and profile.end_user is not None:
+        body[profile.end_user] = request.end_user
     return path, _encode_json(body)
 
 
@@ -158,7 +158,7 @@ def _add_tools(body: dict[str, Any], request: GenerateRequest, profile: Profile)
         if not profile.tools:
             raise _unsupported(profile, "tools")
         body["tools"] = [{"type": "function", "function": _function(tool)} for tool in request.tools]
-    if request.tool_choice is not None:
+    if request.tool_choice is not None and (request.tools or request.tool_choice.mode in ("required", "function")):
         body["tool_choice"] = _tool_choice(request.tool_choice, profile)
         if request.tool_choice.parallel is not None:
             if not profile.parallel_tool_calls:

@@ -73,9 +73,8 @@ class Logprobs(msgspec.Struct):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """`stop_reason` is vLLM's name and `matched_stop` SGLang's for the stop string, or the id of a stop token."""
+    """One answer. The stop string, or the id of a stop token, is `stop_reason` for vLLM, `matched_stop` for SGLang."""
 
-    index: int | None = 0
     delta: Delta | None = None
     message: Delta | None = None
     text: str | None = None
@@ -99,6 +98,7 @@ class WireUsage(msgspec.Struct, gc=False):
 
     prompt_tokens: Number | None = None
     completion_tokens: Number | None = None
+    total_tokens: Number | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     cached_tokens: Number | None = None
@@ -132,7 +132,7 @@ class Event(msgspec.Struct, gc=False):
 
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: Any = None
     object: str | None = None
     x_groq: GroqExtra | None = None
     timings: LlamaTimings | None = None

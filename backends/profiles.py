@@ -46,6 +46,7 @@ class Profile:
         any_tool: its word for "call some tool".
         message_names: whether `messages[].name` is taken.
         short_tool_ids: ids of tool calls are exactly nine alphanumerics.
+        end_user: its field for the caller's own user; None if it refuses one (it shapes no answer, so it is left out).
         prefill: how a trailing assistant message is continued instead of answered.
         reasoning_outside_output: `completion_tokens` leaves reasoning tokens out.
         busy_503: a 503 is a full queue, not an illness.
@@ -55,7 +56,7 @@ class Profile:
 
     name: str
     parameters: Mapping[str, str]
-    stream_options: Mapping[str, bool] = MappingProxyType({"include_usage": True})
+    stream_options: tuple[tuple[str, bool], ...] = (("include_usage", True),)
     tools: bool = True
     parallel_tool_calls: bool = True
     response_formats: frozenset[str] = frozenset({"text", "json_object", "json_schema"})
@@ -63,6 +64,7 @@ class Profile:
     any_tool: str = "required"
     message_names: bool = True
     short_tool_ids: bool = False
+    end_user: str | None = "user"
     prefill: Prefill = "none"
     reasoning_outside_output: bool = False
     busy_503: bool = False
@@ -156,7 +158,7 @@ _TABLE = (
             ),
         ),
     ),
-    replace(_HOSTED, stream_options=MappingProxyType({"include_usage": True, "include_obfuscation": False})),
+    replace(_HOSTED, stream_options=(("include_usage", True), ("include_obfuscation", False))),
     replace(_HOSTED, name="azure", api_key_header="api-key"),
     replace(
         _HOSTED,
@@ -196,9 +198,10 @@ _TABLE = (
         _HOSTED,
         name="mistral",
         parameters=_parameters(*_COMMON, *_PENALTIES, max_output_tokens="max_tokens", seed="random_seed"),
-        stream_options=MappingProxyType({}),
+        stream_options=(),
         any_tool="any",
         short_tool_ids=True,
+        end_user=None,
         prefill="prefix",
     ),
     replace(

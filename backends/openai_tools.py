@@ -1,0 +1,122 @@
+"""Puts tool calls together out of pieces that servers cut, number and name in their own ways.
+
+By the book a piece belongs to the call at its `index`, and only the first piece has id and name. In the wild the index
+restarts at 0 for every call, or is missing; the id is missing, or repeated in every piece; arguments are an object, or
+null. What comes out is always by the book: indexes from 0 up, one id and one name per call, in its first piece.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+
+import msgspec
+
+from backends.contract import ToolCallDelta
+from backends.errors import ProtocolViolation
+from backends.openai_wire import FunctionPart, ToolCallPart
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+
+def new_call_id() -> str:
+    """Nine alphanumerics: the one form that every vendor takes back."""
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(9))
+
+
+@dataclass(slots=True)
+class _Call:
+    index: int
+    upstream_id: str | None = None
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class ToolCallAssembler:
+    """State of one answer's calls. `count` is how many there are."""
+
+    __slots__ = ("_by_index", "_calls")
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    @property
+    def count(self) -> int:
+        return len(self._calls)
+
+    def take(self, parts: list[ToolCallPart]) -> list[ToolCallDelta]:
+        """The pieces to pass on for the pieces of one event."""
+        deltas: list[ToolCallDelta] = []
+        for part in parts:
+            function = part.function or FunctionPart()
+            call = self._call_of(part, function)
+            piece = _as_text(function.arguments)
+            if piece:
+                call.arguments.append(piece)
+            if not call.name and function.name:
+                # Now it can be announced, with whatever came before its name.
+                call.name = function.name
+                call_id = call.upstream_id or new_call_id()
+                arguments = "".join(call.arguments)
+                deltas.append(ToolCallDelta(index=call.index, id=call_id, name=call.name, arguments=arguments))
+            elif call.name and piece:
+                deltas.append(ToolCallDelta(index=call.index, arguments=piece))
+        return deltas
+
+    def finish(self) -> list[ToolCallDelta]:
+        """The pieces that complete the calls: no arguments at all are the empty object.
+
+        Raises:
+            ProtocolViolation: a call that was never named.
+        """
+        deltas: list[ToolCallDelta] = []
+        for call in self._calls:
+            if not call.name:
+                raise ProtocolViolation("a tool call without a name")
+            if not call.arguments:
+                call.arguments.append("{}")
+                deltas.append(ToolCallDelta(index=call.index, arguments="{}"))
+        return deltas
+
+    def _call_of(self, part: ToolCallPart, function: FunctionPart) -> _Call:
+        known = self._known(part, function)
+        if known is not None and not _begins_another(known, part, function):
+            known.upstream_id = known.upstream_id or part.id or None
+            return known
+        call = _Call(index=len(self._calls), upstream_id=part.id or None)
+        self._calls.append(call)
+        if part.index is not None:
+            self._by_index[part.index] = call
+        return call
+
+    def _known(self, part: ToolCallPart, function: FunctionPart) -> _Call | None:
+        if part.index is not None:
+            return self._by_index.get(part.index)
+        if part.id:
+            return next((call for call in self._calls if call.upstream_id == part.id), None)
+        return self._calls[-1] if self._calls and not function.name else None
+
+
+def _begins_another(known: _Call, part: ToolCallPart, function: FunctionPart) -> bool:
+    """Whether a piece at a known index belongs to a new call, on a server that restarts its indexes."""
+    if part.id and known.upstream_id:
+        return part.id != known.upstream_id
+    if not function.name or not known.name:
+        return False
+    return function.name != known.name or _is_whole("".join(known.arguments))
+
+
+def _is_whole(arguments: str) -> bool:
+    try:
+        msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _as_text(arguments: str | dict[str, object] | None) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return msgspec.json.encode(arguments).decode() if arguments is not None else ""

@@ -1,0 +1,23 @@
+"""Addresses of a server's endpoints under the base that was configured."""
+
+from __future__ import annotations
+
+import httpx
+
+
+def endpoint(base_url: str, path: str) -> httpx.URL:
+    """`path` under the base. A base may already end in `/v1`, the way it is written for SDKs.
+
+    Raises:
+        ValueError: no http or https address.
+    """
+    try:
+        base = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{base_url!r} is not a URL: {error}") from error
+    if base.scheme not in ("http", "https") or not base.host:
+        raise ValueError(f"{base_url!r} is not an http or https URL")
+    if base.userinfo:
+        raise ValueError("a base URL may not hold a user or password; use a credential reference")
+    prefix = base.path.rstrip("/").removesuffix("/v1")
+    return base.copy_with(path=prefix + path, query=None, fragment=None)
