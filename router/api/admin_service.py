@@ -1,0 +1,249 @@
+"""The gRPC face of the fleet's state: `router.v1.AdminService`.
+
+Reads answer from this replica's snapshot, also while the store is away. Writes go to the store, and are answered when
+this replica's own snapshot has the change, so that a read that follows sees it. While the store is known to be away a
+write is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import grpc.aio
+
+from router.api import rescue
+from router.api.inference_service import request_id_of
+from router.api.wire import admin as wire
+from router.api.wire.admin import FleetRules, LiveLoad
+from router.clock import Clock
+from router.domain.fleet import Backend, FleetSnapshot, Health
+from router.errors import AlreadyExists, InvalidRequest, NotFound, StaleVersion, StoreUnavailable, Violation
+from router.settings.policies import parse_policies
+from router.settings.strict import ConfigError
+from router.state.store import FleetStore
+from router.state.view import FleetView
+from router.v1 import admin_pb2 as pb
+from router.v1 import admin_pb2_grpc
+
+ACTOR_KEY = "x-actor"
+MAX_POLICIES_CHARS = 65_536
+OWN_WRITE_LIMIT_S = 0.25
+_ACTOR = re.compile(r"[\x20-\x7e]{1,128}")
+_PAGE = 128
+_RETRY_S = 0.25
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class LiveState(Protocol):
+    def live(self, backend_id: str) -> LiveLoad:
+        """What this replica sees of a backend; one that it does not know is idle."""
+        ...
+
+
+def _answering(
+    work: Callable[[AdminService, Request, str], Awaitable[Response]],
+) -> Callable[[AdminService, Request, Context], Awaitable[Response]]:
+    """A handler of what takes a request and the actor; its errors become statuses."""
+
+    @functools.wraps(work)
+    async def handler(self: AdminService, request: Request, context: Context) -> Response:
+        try:
+            return await work(self, request, _actor(context))
+        except Exception as error:  # noqa: BLE001 - the outermost frame: rescue decides, and logs what nobody foresaw
+            await rescue.abort(context, error, request_id_of(context))
+
+    return handler
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Translates; the store decides. `stop` ends the watches cleanly."""
+
+    def __init__(self, store: FleetStore, view: FleetView, *, live: LiveState, rules: FleetRules, clock: Clock) -> None:
+        self._store = store
+        self._view = view
+        self._live = live
+        self._rules = rules
+        self._clock = clock
+        self._stopping = False
+        self._watchers: set[asyncio.Event] = set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        for wake in self._watchers:
+            wake.set()
+
+    @_answering
+    async def ListBackends(self, _request: pb.ListBackendsRequest, _actor: str) -> pb.ListBackendsResponse:
+        snapshot = self._view.snapshot
+        return pb.ListBackendsResponse(
+            backends=[self._encode(backend, snapshot) for _, backend in sorted(snapshot.backends.items())],
+            fleet_version=snapshot.version,
+            snapshot_age_s=self._view.age_s(self._clock.monotonic()),
+        )
+
+    @_answering
+    async def GetBackend(self, request: pb.GetBackendRequest, _actor: str) -> pb.GetBackendResponse:
+        snapshot = self._view.snapshot
+        if (backend := snapshot.backends.get(request.id)) is None:
+            raise NotFound(f"backend {request.id!r} does not exist")
+        return pb.GetBackendResponse(backend=self._encode(backend, snapshot))
+
+    @_answering
+    async def RegisterBackend(self, request: pb.RegisterBackendRequest, actor: str) -> pb.RegisterBackendResponse:
+        backend = wire.decode_backend(request.spec, self._rules)
+        self._check_connected()
+        if request.expected_version and (there := await self._stored(backend.id)):
+            raise AlreadyExists(f"backend {backend.id!r} exists already, at version {there.version}")
+        written, fleet = await self._store.put_backend(backend, expected_version=request.expected_version, actor=actor)
+        return pb.RegisterBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
+
+    @_answering
+    async def UpdateBackend(self, request: pb.UpdateBackendRequest, actor: str) -> pb.UpdateBackendResponse:
+        backend = wire.decode_backend(request.spec, self._rules)
+        self._check_write(request.expected_version)
+        current = await self._store.get_backend(backend.id)
+        # A specification does not say whether the backend is drained: that stays as it is.
+        backend = replace(backend, drained=current.drained)
+        written, fleet = await self._store.put_backend(backend, expected_version=request.expected_version, actor=actor)
+        return pb.UpdateBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
+
+    @_answering
+    async def RemoveBackend(self, request: pb.RemoveBackendRequest, actor: str) -> pb.RemoveBackendResponse:
+        self._check_write(request.expected_version)
+        fleet = await self._store.remove_backend(request.id, expected_version=request.expected_version, actor=actor)
+        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        return pb.RemoveBackendResponse(fleet_version=fleet)
+
+    @_answering
+    async def DrainBackend(self, request: pb.DrainBackendRequest, actor: str) -> pb.DrainBackendResponse:
+        written, fleet = await self._set_drained(request.id, request.expected_version, actor, drained=True)
+        return pb.DrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
+
+    @_answering
+    async def UndrainBackend(self, request: pb.UndrainBackendRequest, actor: str) -> pb.UndrainBackendResponse:
+        written, fleet = await self._set_drained(request.id, request.expected_version, actor, drained=False)
+        return pb.UndrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
+
+    @_answering
+    async def SetPrice(self, request: pb.SetPriceRequest, actor: str) -> pb.SetPriceResponse:
+        price = wire.decode_price(request.price, self._view.snapshot.backends)
+        self._check_connected()
+        written, fleet = await self._store.put_price(price, expected_version=request.expected_version, actor=actor)
+        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        return pb.SetPriceResponse(entry=wire.encode_price(written), fleet_version=fleet)
+
+    @_answering
+    async def ListPrices(self, request: pb.ListPricesRequest, _actor: str) -> pb.ListPricesResponse:
+        snapshot = self._view.snapshot
+        wanted = [p for _, p in sorted(snapshot.prices.items()) if request.backend in {"", p.backend}]
+        return pb.ListPricesResponse(prices=map(wire.encode_price, wanted), fleet_version=snapshot.version)
+
+    @_answering
+    async def GetPolicies(self, _request: pb.GetPoliciesRequest, _actor: str) -> pb.GetPoliciesResponse:
+        snapshot = self._view.snapshot
+        policies = pb.Policies(yaml=snapshot.policies_yaml, version=snapshot.policies_version)
+        return pb.GetPoliciesResponse(policies=policies)
+
+    @_answering
+    async def SetPolicies(self, request: pb.SetPoliciesRequest, actor: str) -> pb.SetPoliciesResponse:
+        if len(request.yaml) > MAX_POLICIES_CHARS:
+            raise InvalidRequest(Violation("yaml", f"must have at most {MAX_POLICIES_CHARS} characters"))
+        try:
+            await asyncio.to_thread(parse_policies, request.yaml, "policies")
+        except ConfigError as error:
+            raise wire.invalid(((p.path, p.message) for p in error.problems), under="yaml") from None
+        if request.validate_only:
+            snapshot = self._view.snapshot
+            checked = pb.Policies(yaml=request.yaml, version=snapshot.policies_version)
+            return pb.SetPoliciesResponse(policies=checked, fleet_version=snapshot.version)
+        self._check_connected()
+        version, fleet = await self._store.put_policies(
+            request.yaml, expected_version=request.expected_version, actor=actor
+        )
+        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        written = pb.Policies(yaml=request.yaml, version=version)
+        return pb.SetPoliciesResponse(policies=written, fleet_version=fleet)
+
+    async def WatchChanges(self, request: pb.WatchChangesRequest, context: Context) -> None:
+        """Writes to the context, as `InferenceService.Generate` does: each write waits for the client to keep up."""
+        wake = asyncio.Event()
+        self._watchers.add(wake)
+        unsubscribe = self._view.on_change(lambda _: wake.set())
+        try:
+            await self._watch(request.after_version, wake, context)
+        except Exception as error:  # noqa: BLE001 - the outermost frame, as in _answering
+            await rescue.abort(context, error, request_id_of(context))
+        finally:
+            unsubscribe()
+            self._watchers.discard(wake)
+
+    async def _watch(self, after: int, wake: asyncio.Event, context: Context) -> None:
+        """Sends changes until `stop`. `after` 0 names no version: it means every change that is still kept."""
+        cursor = after
+        if after > self._view.snapshot.version and after > (newest := await self._store.version()):
+            raise StaleVersion(f"the fleet is at version {newest}, {after} has not been reached", current=newest)
+        while not self._stopping:
+            wake.clear()
+            try:
+                page = await self._store.changes(after=cursor, limit=_PAGE)
+            except StoreUnavailable:
+                # The watch outlives an outage; what happened meanwhile is in the stream afterwards.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), _RETRY_S)
+                continue
+            for entry in page:
+                if cursor and entry.change.fleet_version != cursor + 1:
+                    newest = self._view.snapshot.version
+                    raise StaleVersion(
+                        f"the changes after version {cursor} are no longer kept: list, then watch from {newest}",
+                        current=newest,
+                    )
+                await context.write(wire.encode_change(entry.change))
+                cursor = entry.change.fleet_version
+            if not page:
+                await wake.wait()
+
+    async def _set_drained(self, backend_id: str, expected: int, actor: str, *, drained: bool) -> tuple[Backend, int]:
+        self._check_write(expected)
+        return await self._store.set_drained(backend_id, drained=drained, expected_version=expected, actor=actor)
+
+    async def _seen(self, backend: Backend, fleet_version: int) -> pb.Backend:
+        """The written backend as a message, once this replica has it; it is written whether or not that takes long."""
+        await self._view.wait_version(fleet_version, timeout_s=OWN_WRITE_LIMIT_S)
+        return self._encode(backend, self._view.snapshot)
+
+    async def _stored(self, backend_id: str) -> Backend | None:
+        try:
+            return await self._store.get_backend(backend_id)
+        except NotFound:
+            return None
+
+    def _encode(self, backend: Backend, snapshot: FleetSnapshot) -> pb.Backend:
+        health = snapshot.health.get(backend.id) or Health()
+        return wire.encode_backend(backend, health, self._live.live(backend.id), self._rules.catalogue)
+
+    def _check_connected(self) -> None:
+        if not self._view.connected:
+            raise StoreUnavailable("the state store is away: nothing can be written")
+
+    def _check_write(self, expected_version: int) -> None:
+        if expected_version == 0:
+            raise InvalidRequest(Violation("expected_version", "must be the version that was read; 0 is for new ones"))
+        self._check_connected()
+
+
+def _actor(context: Context) -> str:
+    """Who the change record names: what the caller calls itself, else where it calls from."""
+    for key, value in context.invocation_metadata() or ():
+        if key == ACTOR_KEY and isinstance(value, str) and _ACTOR.fullmatch(value):
+            return value
+    return str(context.peer())

@@ -1,0 +1,292 @@
+"""Admin messages to domain values and back; everything wrong with a message is found in one go and named by its field.
+
+The rules of a backend, a price and the policies are those of the configuration files: what can be written there can be
+registered here, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from router.api.wire.checks import Checks
+from router.domain.catalogue import Catalogue
+from router.domain.fleet import Backend, Capability, Change, Health, HealthState, PrivacyLevel, ServedModel
+from router.domain.pricing import Price
+from router.errors import InvalidRequest, Violation
+from router.settings.fleet import validate_backend
+from router.v1 import admin_pb2 as pb
+from router.v1 import common_pb2 as common
+
+MAX_MODELS = 1_000
+MAX_LABELS = 64
+_YEAR_10000 = 253_402_300_800
+
+_CAPABILITIES: Mapping[int, Capability] = {
+    common.Capability.Value(f"CAPABILITY_{capability.name}"): capability for capability in Capability
+}
+_HEALTH_NUMBERS: Mapping[HealthState, common.HealthState] = {
+    HealthState.UNKNOWN: common.HEALTH_STATE_UNKNOWN,
+    HealthState.HEALTHY: common.HEALTH_STATE_HEALTHY,
+    HealthState.SUSPECT: common.HEALTH_STATE_SUSPECT,
+    HealthState.EJECTED: common.HEALTH_STATE_EJECTED,
+    HealthState.DRAINING: common.HEALTH_STATE_DRAINING,
+    HealthState.WARMING: common.HEALTH_STATE_WARMING,
+}
+# Where a field of the domain's backend is in the message.
+_PATHS = {
+    "hardware": "hardware.id",
+    "hardware_count": "hardware.count",
+    "requests_per_minute": "limits.requests_per_minute",
+    "tokens_per_minute": "limits.tokens_per_minute",
+}
+_DEFAULT = Backend(id="", wire="", address="", models=())
+_DEFAULT_PRICE = Price(backend="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveLoad:
+    """What this replica sees of a backend beside the snapshot. None: not known; `health` None: the fleet's own."""
+
+    in_flight: int = 0
+    running: int | None = None
+    waiting: int | None = None
+    kv_cache_usage: float | None = None
+    load_at_unix: float | None = None
+    health: Health | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRules:
+    """What a backend is checked against; None leaves wires or profiles unchecked."""
+
+    catalogue: Catalogue
+    wires: frozenset[str] | None = None
+    profiles: frozenset[str] | None = None
+
+
+def decode_backend(spec: pb.BackendSpec, rules: FleetRules) -> Backend:
+    """The backend that a message describes, never drained and without a version.
+
+    Raises:
+        InvalidRequest: with every field that breaks a rule.
+    """
+    checks = Checks()
+    privacy = _DEFAULT.privacy
+    if spec.privacy:
+        try:
+            privacy = PrivacyLevel(spec.privacy)
+        except ValueError:
+            checks.add("spec.privacy", f"unknown value {spec.privacy}")
+    capabilities: set[Capability] = set()
+    for index, number in enumerate(spec.capabilities):
+        if (capability := _CAPABILITIES.get(number)) is None:
+            checks.add(f"spec.capabilities[{index}]", f"unknown value {number}")
+        else:
+            capabilities.add(capability)
+    checks.text("spec.region", spec.region)
+    if checks.count("spec.labels", len(spec.labels), MAX_LABELS):
+        for key, value in spec.labels.items():
+            checks.text("spec.labels", key, required=True)
+            checks.text(f"spec.labels[{key[:64]}]", value)
+    checks.count("spec.models", len(spec.models), MAX_MODELS)
+    backend = Backend(
+        id=spec.id,
+        wire=spec.wire,
+        address=spec.address,
+        models=tuple(_served(model) for model in spec.models[:MAX_MODELS]),
+        profile=spec.profile or _DEFAULT.profile,
+        hardware=spec.hardware.id or _DEFAULT.hardware,
+        hardware_count=spec.hardware.count or _DEFAULT.hardware_count,
+        emulated=spec.hardware.emulated,
+        region=spec.region,
+        privacy=privacy,
+        capabilities=frozenset(capabilities),
+        max_concurrency=spec.max_concurrency or _DEFAULT.max_concurrency,
+        requests_per_minute=spec.limits.requests_per_minute if spec.limits.HasField("requests_per_minute") else None,
+        tokens_per_minute=spec.limits.tokens_per_minute if spec.limits.HasField("tokens_per_minute") else None,
+        credential=spec.credential or None,
+        labels=tuple(sorted(spec.labels.items())),
+        network_rtt_s=spec.network_rtt_s,
+        first_token_timeout_s=spec.first_token_timeout_s if spec.HasField("first_token_timeout_s") else None,
+    )
+    found = validate_backend(backend, rules.catalogue, known_wires=rules.wires, known_profiles=rules.profiles)
+    for violation in found:
+        checks.add(f"spec.{_PATHS.get(violation.field, violation.field)}", violation.description)
+    checks.raise_any()
+    return backend
+
+
+def encode_backend(backend: Backend, health: Health, live: LiveLoad, catalogue: Catalogue) -> pb.Backend:
+    hardware = catalogue.hardware.get(backend.hardware)
+    spec = pb.BackendSpec(
+        id=backend.id,
+        wire=backend.wire,
+        profile=backend.profile,
+        address=backend.address,
+        models=[
+            pb.ServedModel(
+                model=served.model,
+                upstream_name=served.upstream_name,
+                context_tokens=served.context_tokens,
+                bytes_per_weight=served.bytes_per_weight,
+            )
+            for served in backend.models
+        ],
+        hardware=common.Hardware(
+            id=backend.hardware,
+            name=hardware.name if hardware else "",
+            count=backend.hardware_count,
+            emulated=backend.emulated,
+        ),
+        region=backend.region,
+        privacy=common.PrivacyLevel.Name(backend.privacy),
+        capabilities=sorted(f"CAPABILITY_{capability.name}" for capability in backend.capabilities),
+        max_concurrency=backend.max_concurrency,
+        credential=backend.credential or "",
+        labels=dict(backend.labels),
+        network_rtt_s=backend.network_rtt_s,
+        first_token_timeout_s=backend.first_token_timeout_s,
+    )
+    if backend.requests_per_minute is not None:
+        spec.limits.requests_per_minute = backend.requests_per_minute
+    if backend.tokens_per_minute is not None:
+        spec.limits.tokens_per_minute = backend.tokens_per_minute
+    seen = live.health or health
+    state = pb.BackendState(
+        health=_HEALTH_NUMBERS[seen.state],
+        health_reason=seen.reason,
+        health_since=_timestamp(seen.since or None),
+        drained=backend.drained,
+        in_flight=live.in_flight,
+        running=live.running,
+        waiting=live.waiting,
+        kv_cache_usage=live.kv_cache_usage,
+        load_at=_timestamp(live.load_at_unix),
+        health_version=health.version,
+    )
+    return pb.Backend(spec=spec, version=backend.version, state=state)
+
+
+def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
+    """The price that a message describes.
+
+    Raises:
+        InvalidRequest: with every field that breaks a rule; `backends` tells which models are served.
+    """
+    checks = Checks()
+    checks.text("price.backend", message.backend, required=True)
+    electricity = _amount(checks, message, "electricity_usd_per_kwh")
+    price = Price(
+        backend=message.backend,
+        model=checks.text("price.model", message.model),
+        input_usd_per_mtok=_amount(checks, message, "input_usd_per_mtok"),
+        cached_input_usd_per_mtok=_amount(checks, message, "cached_input_usd_per_mtok"),
+        cache_write_usd_per_mtok=_amount(checks, message, "cache_write_usd_per_mtok"),
+        output_usd_per_mtok=_amount(checks, message, "output_usd_per_mtok"),
+        request_usd=_amount(checks, message, "request_usd"),
+        usd_per_hour=_amount(checks, message, "usd_per_hour"),
+        elastic_fraction=_share(checks, message, "elastic_fraction", _DEFAULT_PRICE.elastic_fraction),
+        electricity_usd_per_kwh=_DEFAULT_PRICE.electricity_usd_per_kwh if electricity is None else electricity,
+        batch_discount=_share(checks, message, "batch_discount", _DEFAULT_PRICE.batch_discount),
+        source=checks.text("price.source", message.source) or "admin",
+        effective_at=_moment(checks, message, "effective_at"),
+        expires_at=_moment(checks, message, "expires_at"),
+    )
+    _check_whole(checks, price, backends.get(price.backend))
+    checks.raise_any()
+    return price
+
+
+def encode_price(price: Price) -> pb.PriceEntry:
+    message = pb.Price(
+        backend=price.backend,
+        model=price.model,
+        input_usd_per_mtok=price.input_usd_per_mtok,
+        cached_input_usd_per_mtok=price.cached_input_usd_per_mtok,
+        cache_write_usd_per_mtok=price.cache_write_usd_per_mtok,
+        output_usd_per_mtok=price.output_usd_per_mtok,
+        request_usd=price.request_usd,
+        usd_per_hour=price.usd_per_hour,
+        elastic_fraction=price.elastic_fraction,
+        electricity_usd_per_kwh=price.electricity_usd_per_kwh,
+        batch_discount=price.batch_discount,
+        source=price.source,
+        effective_at=_timestamp(price.effective_at),
+        expires_at=_timestamp(price.expires_at),
+    )
+    return pb.PriceEntry(price=message, version=price.version, changed_at=_timestamp(price.changed_at or None))
+
+
+def encode_change(change: Change) -> pb.WatchChangesResponse:
+    return pb.WatchChangesResponse(
+        fleet_version=change.fleet_version,
+        kind=change.kind,
+        id=change.id,
+        operation=change.operation,
+        version=change.version,
+        changed_at=_timestamp(change.at),
+        actor=change.actor,
+    )
+
+
+def invalid(problems: Iterable[tuple[str, str]], under: str) -> InvalidRequest:
+    """Problems of a text that is one field of a message, as violations below that field."""
+    return InvalidRequest(*(Violation(f"{under}.{path}" if path else under, what) for path, what in problems))
+
+
+def _served(message: pb.ServedModel) -> ServedModel:
+    return ServedModel(
+        model=message.model,
+        upstream_name=message.upstream_name,
+        context_tokens=message.context_tokens if message.HasField("context_tokens") else None,
+        bytes_per_weight=message.bytes_per_weight if message.HasField("bytes_per_weight") else None,
+    )
+
+
+def _amount(checks: Checks, message: pb.Price, name: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    return checks.number(f"price.{name}", getattr(message, name), low=0.0)
+
+
+def _share(checks: Checks, message: pb.Price, name: str, default: float) -> float:
+    if not message.HasField(name):
+        return default
+    value: float = getattr(message, name)
+    checks.number(f"price.{name}", value, low=0.0, high=1.0)
+    return value
+
+
+def _check_whole(checks: Checks, price: Price, backend: Backend | None) -> None:
+    """The rules that hold between fields; the same as for prices.yaml."""
+    if not price.known:
+        checks.add("price", "needs one of usd_per_hour, output_usd_per_mtok and request_usd")
+    per_token = (price.input_usd_per_mtok, price.output_usd_per_mtok)
+    if price.usd_per_hour is not None and any(amount is not None for amount in per_token):
+        checks.add("price.usd_per_hour", "a price is per hour or per token, not both")
+    elif (price.input_usd_per_mtok is None) != (price.output_usd_per_mtok is None):
+        checks.add("price", "input_usd_per_mtok and output_usd_per_mtok go together")
+    if price.effective_at is not None and price.expires_at is not None and price.expires_at <= price.effective_at:
+        checks.add("price.expires_at", "must be after effective_at")
+    if price.model and backend is not None and price.model not in {served.model for served in backend.models}:
+        checks.add("price.model", f"backend '{backend.id}' does not serve '{price.model}'")
+
+
+def _moment(checks: Checks, message: pb.Price, name: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    moment: Timestamp = getattr(message, name)
+    if not 0 <= moment.seconds < _YEAR_10000 or not 0 <= moment.nanos < 1_000_000_000:
+        checks.add(f"price.{name}", "must be a time between the years 1970 and 9999")
+        return None
+    return moment.seconds + moment.nanos / 1e9
+
+
+def _timestamp(unix: float | None) -> Timestamp | None:
+    if unix is None:
+        return None
+    micros = round(unix * 1e6)
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1_000)
