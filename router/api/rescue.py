@@ -30,6 +30,7 @@ DOMAIN = "router.v1"
 _DETAILS_KEY = "grpc-status-details-bin"
 _MESSAGE_BYTES = 600
 _DETAILS_BYTES = 3_500
+_LONGEST_WAIT_S = 86_400.0
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,13 @@ UPSTREAM: dict[str, Rescue] = {
     "CONTENT_FILTERED": Rescue(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "content_filter", _CORRECT),
     "MODEL_NOT_SERVED": Rescue(_Code.UNAVAILABLE, 502, "server_error", "upstream_model_missing", _OURS),
     "BAD_REQUEST": Rescue(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "invalid_value", _CORRECT),
+    "UNSUPPORTED": Rescue(
+        _Code.INVALID_ARGUMENT,
+        400,
+        "invalid_request_error",
+        "unsupported_parameter",
+        "Leave the named field out, or choose a model whose backends offer it.",
+    ),
     "PROTOCOL_VIOLATION": Rescue(_Code.UNAVAILABLE, 502, "server_error", "upstream_protocol_violation"),
     "STREAM_BROKEN": Rescue(_Code.UNAVAILABLE, 502, "server_error", "stream_broken"),
 }
@@ -203,6 +211,7 @@ def _violations(error: RouterError) -> tuple[Violation, ...]:
 
 
 def _duration(seconds: float) -> Duration:
+    seconds = min(max(seconds, 0.0), _LONGEST_WAIT_S)  # an upstream may have said anything
     return Duration(seconds=int(seconds), nanos=int((seconds % 1.0) * 1e9))
 
 
