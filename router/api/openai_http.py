@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
@@ -22,8 +21,9 @@ from router.api.asgi import (
     answer,
     read_body,
 )
+from router.api.directing import Directing
 from router.api.openai_errors import error_answer, http_problem
-from router.api.openai_exchange import Exchange, Serving
+from router.api.openai_exchange import Exchange
 from router.api.wire.openai_report import Json
 from router.api.wire.openai_request import decode_chat, decode_completion
 from router.clock import Clock
@@ -42,18 +42,12 @@ _GET = ("/healthz", "/readyz", "/metrics", _MODELS)
 _encode = msgspec.json.Encoder().encode
 
 
-class Director(Serving, Protocol):
-    """What this face needs of the director."""
-
-    def models(self) -> tuple[ModelListing, ...]: ...
-
-
 class OpenAiHttp:
     """The application; `readiness` says whether to send traffic here and why, `metrics` gives a body and its type."""
 
     def __init__(
         self,
-        director: Director,
+        director: Directing,
         *,
         clock: Clock,
         readiness: Readiness,

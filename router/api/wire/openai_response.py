@@ -9,8 +9,11 @@ import msgspec
 from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta
 from router.api.wire.openai_report import Json, outcome_report
 from router.api.wire.openai_request import Decoded
+from router.dispatch.events import Finished, Routed, ServeEvent
 from router.domain.decision import Candidate, Decision
 from router.domain.outcome import Outcome, TokenUsage
+from router.domain.request import StreamBreakAction
+from router.errors import RouterError
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,19 +35,74 @@ class _Call:
             self.arguments.append(delta.arguments)
 
 
-class Answer:
-    """Gathers the chunks of one answer."""
+class WholeAnswer:
+    """Gathers the events of a request that is not streamed.
 
-    __slots__ = ("_calls", "_logprobs", "_reasoning", "_text", "finish_reason")
+    Attributes:
+        candidate: who answers, once that is known.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_calls",
+        "_decision",
+        "_decoded",
+        "_finish",
+        "_finished",
+        "_logprobs",
+        "_reasoning",
+        "_text",
+        "candidate",
+    )
+
+    def __init__(self, decoded: Decoded) -> None:
+        self._decoded = decoded
+        self.candidate: Candidate | None = None
+        self._decision: Decision | None = None
+        self._finished: Finished | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: dict[int, _Call] = {}
         self._logprobs: list[TokenLogprob] = []
-        self.finish_reason: FinishReason | None = None
+        self._finish: FinishReason | None = None
 
-    def add(self, chunk: Chunk) -> None:
+    def take(self, event: ServeEvent) -> None:
+        if isinstance(event, Chunk):
+            self._add(event)
+            return
+        self.candidate = event.candidate
+        if isinstance(event, Finished):
+            self._finished = event
+        elif isinstance(event, Routed):
+            self._decision = event.decision
+        elif event.resume is StreamBreakAction.RESTART:
+            self._forget()
+
+    def body(self, *, created: int) -> bytes:
+        """The body of a 200 answer; `model` is the model that answered, which an alias or class leaves open."""
+        finished, decoded = self._finished, self._decoded
+        if finished is None:
+            raise RouterError("the answer ended without an outcome")
+        candidate, outcome = finished.candidate, finished.outcome
+        reason = finish_reason(self._finish, outcome)
+        report = outcome_report(outcome, candidate, self._decision, explain=decoded.profile.explain)
+        if decoded.ignored:
+            report["ignored"] = decoded.ignored
+        return _encode(
+            {
+                "id": answer_id(decoded),
+                "object": "chat.completion" if decoded.chat else "text_completion",
+                "created": created,
+                "model": candidate.model,
+                "choices": [self._chat_choice(reason) if decoded.chat else self._completion_choice(reason)],
+                "usage": usage_report(outcome.usage),
+                "router": report,
+            }
+        )
+
+    def _add(self, chunk: Chunk) -> None:
         if chunk.text:
             self._text.append(chunk.text)
         if chunk.reasoning:
@@ -57,9 +115,9 @@ class Answer:
         if chunk.logprobs:
             self._logprobs.extend(chunk.logprobs)
         if chunk.finish_reason is not None:
-            self.finish_reason = chunk.finish_reason
+            self._finish = chunk.finish_reason
 
-    def chat_choice(self, finish_reason: str) -> Json:
+    def _chat_choice(self, finish_reason: str) -> Json:
         text = "".join(self._text)
         message: Json = {"role": "assistant", "content": text, "refusal": None}
         if self._reasoning:
@@ -77,37 +135,9 @@ class Answer:
         logprobs = chat_logprobs(self._logprobs) if self._logprobs else None
         return {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
-    def completion_choice(self, finish_reason: str) -> Json:
+    def _completion_choice(self, finish_reason: str) -> Json:
         logprobs = completion_logprobs(self._logprobs, 0)[0] if self._logprobs else None
         return {"index": 0, "text": "".join(self._text), "logprobs": logprobs, "finish_reason": finish_reason}
-
-
-def whole_answer(
-    answer: Answer,
-    decoded: Decoded,
-    *,
-    created: int,
-    outcome: Outcome,
-    candidate: Candidate,
-    decision: Decision | None,
-) -> bytes:
-    """The body of a 200 answer; `model` is the model that answered, which an alias or class leaves open."""
-    profile = decoded.profile
-    reason = finish_reason(answer.finish_reason, outcome)
-    report = outcome_report(outcome, candidate, decision, explain=profile.explain)
-    if decoded.ignored:
-        report["ignored"] = decoded.ignored
-    return _encode(
-        {
-            "id": answer_id(decoded),
-            "object": "chat.completion" if decoded.chat else "text_completion",
-            "created": created,
-            "model": candidate.model,
-            "choices": [answer.chat_choice(reason) if decoded.chat else answer.completion_choice(reason)],
-            "usage": usage_report(outcome.usage),
-            "router": report,
-        }
-    )
 
 
 def answer_id(decoded: Decoded) -> str:

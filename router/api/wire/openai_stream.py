@@ -20,21 +20,45 @@ from router.api.wire.openai_response import (
     finish_reason,
     usage_report,
 )
-from router.dispatch.events import Finished, Rerouted
+from router.dispatch.events import Finished, Rerouted, Routed, ServeEvent
 from router.domain.decision import Candidate, Decision
+from router.domain.request import StreamBreakAction
+from router.errors import StreamBroken
 
 _encode = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
 
 
 class StreamEncoder:
-    """One per stream; `route` names the model first, and again whenever another backend takes over."""
+    """One per stream: events of the director in, bytes of the wire out.
 
-    __slots__ = ("_base", "_decoded", "_finish", "_head", "_offset", "_tail", "_text_head", "_text_tail")
+    Attributes:
+        candidate: who answers, once that is known.
+        finished: the stream is complete.
+    """
+
+    __slots__ = (
+        "_base",
+        "_decision",
+        "_decoded",
+        "_finish",
+        "_head",
+        "_offset",
+        "_started",
+        "_tail",
+        "_text_head",
+        "_text_tail",
+        "candidate",
+        "finished",
+    )
 
     def __init__(self, decoded: Decoded, *, created: int) -> None:
+        self.candidate: Candidate | None = None
+        self.finished = False
         self._decoded = decoded
+        self._decision: Decision | None = None
         self._finish: FinishReason | None = None
+        self._started = False
         self._offset = 0
         kind = "chat.completion.chunk" if decoded.chat else "text_completion"
         self._base = _encode({"id": answer_id(decoded), "object": kind, "created": created})[:-1] + b',"model":'
@@ -44,18 +68,43 @@ class StreamEncoder:
         self._text_head = b""
         self._text_tail = b""
 
-    def route(self, candidate: Candidate) -> None:
+    def encode(self, event: ServeEvent) -> bytes:
+        """What one event adds to the stream; empty where it adds nothing yet.
+
+        Raises:
+            StreamBroken: another backend starts over after text was sent.
+        """
+        if isinstance(event, Chunk):
+            data = self._chunk(event)
+        elif isinstance(event, Finished):
+            self.finished = True
+            data = self._end(event)
+        elif isinstance(event, Routed):
+            self._decision = event.decision
+            self._route(event.candidate)
+            return b""
+        else:
+            self._route(event.candidate)
+            return self._rerouted(event) if self._started else b""
+        if data and not self._started:
+            self._started = True
+            return self._start() + data
+        return data
+
+    def _route(self, candidate: Candidate) -> None:
+        """Names the model of what follows: an alias, a class or a second backend can change it."""
+        self.candidate = candidate
         self._head = b"".join((b"data: ", self._base, _encode(candidate.model), b',"choices":['))
         delta = b'{"index":0,"delta":{"content":' if self._decoded.chat else b'{"index":0,"text":'
         self._text_head = self._head + delta
         brackets = b"}," if self._decoded.chat else b","
         self._text_tail = brackets + b'"logprobs":null,"finish_reason":null}' + self._tail
 
-    def start(self, decision: Decision | None) -> bytes:
+    def _start(self) -> bytes:
         """What precedes the first piece: the role, and the decision if it is to be explained."""
         report: Json = {}
-        if self._decoded.profile.explain and decision is not None:
-            report["decision"] = decision_report(decision)
+        if self._decoded.profile.explain and self._decision is not None:
+            report["decision"] = decision_report(self._decision)
         if self._decoded.ignored:
             report["ignored"] = self._decoded.ignored
         if not self._decoded.chat:
@@ -64,29 +113,28 @@ class StreamEncoder:
         delta = {"role": "assistant", "content": "", "refusal": None}
         return self._choice({"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}, report)
 
-    def chunk(self, chunk: Chunk) -> bytes:
-        """The event of one chunk; empty where the chunk has nothing for the caller yet."""
+    def _chunk(self, chunk: Chunk) -> bytes:
         if chunk.finish_reason is not None:
             self._finish = chunk.finish_reason
         if not chunk.reasoning and not chunk.tool_calls and not chunk.logprobs:
-            if not chunk.text:
-                return b""
-            return self._text_head + _encode(chunk.text) + self._text_tail
+            return self._text_head + _encode(chunk.text) + self._text_tail if chunk.text else b""
         if self._decoded.chat:
             return self._chat_chunk(chunk)
         return self._completion_chunk(chunk)
 
-    def rerouted(self, event: Rerouted) -> bytes:
+    def _rerouted(self, event: Rerouted) -> bytes:
         """A comment: SDKs skip it, and whoever reads the bytes learns why there was a pause."""
+        if event.resume is StreamBreakAction.RESTART:
+            raise StreamBroken("another backend would start over, and what was sent cannot be taken back")
         why = " ".join(f"{event.reason} {event.detail}".split())
         comment = f": rerouted from {event.from_backend} to {event.candidate.backend}: {why}\n\n"
         return comment.encode("utf-8", "replace")
 
-    def end(self, finished: Finished, decision: Decision | None) -> bytes:
+    def _end(self, finished: Finished) -> bytes:
         """The last events: the finish reason with the router's report, the usage if it was asked for, the marker."""
         outcome = finished.outcome
         reason = finish_reason(self._finish, outcome)
-        report = outcome_report(outcome, finished.candidate, decision, explain=False)
+        report = outcome_report(outcome, finished.candidate, self._decision, explain=False)
         choice: Json = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}
         if not self._decoded.chat:
             choice = {"index": 0, "text": "", "logprobs": None, "finish_reason": reason}
