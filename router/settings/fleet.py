@@ -115,7 +115,7 @@ def build_fleet(
         if missing:
             problems.append(Problem(file, f"{path}.address", missing, line))
             continue
-        backend = _backend(backend_id, entry, address)
+        backend = backend_of(backend_id, entry, address)
         violations = validate_backend(backend, catalogue, known_wires=known_wires, known_profiles=known_profiles)
         for violation in violations:
             where = path if violation.field == "id" else f"{path}.{violation.field}"
@@ -128,7 +128,8 @@ def build_fleet(
     return backends, notices
 
 
-def _backend(backend_id: str, entry: BackendEntry, address: str) -> Backend:
+def backend_of(backend_id: str, entry: BackendEntry, address: str) -> Backend:
+    """The value that an entry describes, with its address filled in."""
     fields = entry.model_dump(exclude={"models", "capabilities", "labels", "address"})
     return Backend(
         id=backend_id,

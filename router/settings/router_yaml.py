@@ -1,6 +1,7 @@
 """router.yaml and the environment: where this process listens and how it behaves as a process.
 
-The environment overrides the file, so that one directory serves every machine: `INFERENCE_ROUTER_GRPC_PORT` is `grpc_port`. `REDIS_URL` is taken too, because every platform sets that one.
+The environment overrides the file, so that one directory serves every machine: `INFERENCE_ROUTER_GRPC_PORT` is
+`grpc_port`. `REDIS_URL` is taken too, because every platform sets that one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from router.settings.strict import PositiveSeconds, Problem, Strict, describe, n
 from router.settings.yaml_text import Document
 
 PREFIX = "INFERENCE_ROUTER_"
-CLIENT_VARIABLES = frozenset({"INFERENCE_ROUTER_ADDRESS", "INFERENCE_ROUTER_ADMIN_ADDRESS", "INFERENCE_ROUTER_API_KEY"})
+CLIENT_VARIABLES = frozenset({"INFERENCE_ROUTER_ADDRESS", "INFERENCE_ROUTER_ADMIN_ADDRESS"})
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 

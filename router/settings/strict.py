@@ -7,6 +7,7 @@ has to correct a file one error at a time.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -89,12 +90,11 @@ def shown(value: object) -> str:
 
 def pick_name(value: object, names: Mapping[str, E]) -> E:
     """The member that a file names; ValueError with the nearest name otherwise."""
-    if isinstance(value, str) and value in names:
-        return names[value]
-    if isinstance(value, str):
-        near = nearest(value, names) or f" (one of: {', '.join(names)})"
+    known = names.get(value) if isinstance(value, str) else None
+    if known is None:
+        near = nearest(str(value), names) or f" (one of: {', '.join(names)})"
         raise ValueError(f"unknown value {shown(value)}{near}")
-    raise ValueError(f"expected one of: {', '.join(names)}; got {shown(value)}")  # noqa: TRY004 - pydantic takes ValueError only
+    return known
 
 
 def enum_by_value(enum: type[E]) -> BeforeValidator:
@@ -187,20 +187,14 @@ _EXPECTED = {
     "finite_number": "a finite number",
 }
 
-_UNIT_ENDINGS = tuple(
-    """
-    _bytes_per_s _usd_per_hour _usd_per_mtok _usd_per_kwh _flops_per_s _per_s _milliseconds _seconds _millis _secs _sec
-    _bytes _tflops _gflops _pflops _flops _cents _eur _usd _gbps _gbs _tbs _tib _gib _mib _tb _gb _mb _kb _ms _us _ns _s
-    _min _h _watts _kw _w
-    """.split()
+_UNIT_ENDING = re.compile(
+    r"_(?:bytes_per_s|usd_per_(?:hour|mtok|kwh)|flops_per_s|per_s|milliseconds|seconds|millis|secs|sec|bytes|[tgp]?flops"
+    r"|cents|eur|usd|gbps|gbs|tbs|[tgm]ib|[tgmk]b|ms|us|ns|s|min|h|watts|kw|w)$"
 )
 
 
 def _stem(name: str) -> str:
-    for ending in _UNIT_ENDINGS:
-        if name.endswith(ending):
-            return name.removesuffix(ending)
-    return name
+    return _UNIT_ENDING.sub("", name)
 
 
 def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

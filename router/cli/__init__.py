@@ -1,0 +1,1 @@
+"""The command line: `inference-router`, or `python -m router`."""
