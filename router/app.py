@@ -1,0 +1,301 @@
+"""The composition root: the only file that names concrete classes and joins them to a running router."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import structlog
+
+from backends import registry
+from backends.transport import FastTransport
+from router.api.admin_service import AdminService
+from router.api.grpc_server import GrpcServers
+from router.api.http_server import HttpServer
+from router.api.inference_service import InferenceService
+from router.api.openai_http import OpenAIApp
+from router.clock import Clock, SystemClock
+from router.dispatch.collector import Collector
+from router.dispatch.decider import Decider
+from router.dispatch.director import Director
+from router.dispatch.executor import Executor
+from router.dispatch.feedback import Feedback
+from router.dispatch.fleet import BuildAdapter, Fleet
+from router.domain.fleet import FleetSnapshot
+from router.prediction.output_length import OutputLength
+from router.resilience.admission import Admission
+from router.resilience.retry_budget import RetryBudget
+from router.settings import Settings, load
+from router.settings.policies import parse_policies
+from router.settings.strict import ConfigError
+from router.state.embedded import EmbeddedValkey
+from router.state.store import SeedDocuments, ValkeyStore
+from router.state.sync import FleetSync
+from router.state.view import FleetView
+from router.telemetry import logs
+from router.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+FIRST_LOAD_S = 15.0
+EXPIRE_PICKS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the router really listens."""
+
+    host: str
+    grpc: int
+    admin: int
+    http: int
+    store: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """Everything between the edges and the store."""
+
+    fleet: Fleet
+    director: Director
+    metrics: Metrics
+    admission: Admission
+
+
+def load_settings(config_dir: Path, env: Mapping[str, str]) -> Settings:
+    """The configuration of a directory, with wires and profiles held against the adapters that there are.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    return load(config_dir, env, known_wires=registry.WIRES, known_profiles=registry.PROFILES)
+
+
+def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapter, clock: Clock) -> Core:
+    """Joins deciding, dispatching and feedback over a fleet view."""
+    rng = random.Random(settings.router.rng_seed)
+    metrics = Metrics()
+    lengths = OutputLength()
+    fleet = Fleet(catalogue=settings.catalogue, build_adapter=build_adapter, clock=clock, policies=settings.policies)
+    decider = Decider(
+        fleet=fleet,
+        lengths=lengths,
+        clock=clock,
+        uniform=rng.random,
+        age=lambda: view.age_s(clock.monotonic()),
+    )
+    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock)
+    policy = settings.policies.dispatch
+    budget = RetryBudget(
+        ratio=policy.retry_budget_ratio,
+        reserve=policy.retry_budget_min,
+        window_s=policy.retry_budget_window_s,
+        now=clock.monotonic(),
+    )
+    admission = Admission(max_in_flight=policy.max_in_flight)
+    director = Director(
+        fleet=fleet,
+        decider=decider,
+        executor=Executor(decider=decider, feedback=feedback, budget=budget),
+        feedback=feedback,
+        admission=admission,
+        metrics=metrics,
+        clock=clock,
+    )
+    seen = [""]
+
+    def take(snapshot: FleetSnapshot) -> None:
+        if snapshot.policies_yaml and snapshot.policies_yaml != seen[0]:
+            seen[0] = snapshot.policies_yaml
+            try:
+                policies = parse_policies(snapshot.policies_yaml, "policies")
+            except ConfigError as error:
+                # Checked before it was written, so a newer replica wrote what this one does not know.
+                log.warning("policies_not_understood", version=snapshot.policies_version, problems=str(error))
+            else:
+                fleet.use_policies(policies)
+                admission.max_in_flight = policies.dispatch.max_in_flight
+                budget.ratio = policies.dispatch.retry_budget_ratio
+        fleet.apply(snapshot)
+
+    view.on_change(take)
+    return Core(fleet=fleet, director=director, metrics=metrics, admission=admission)
+
+
+async def run(
+    settings: Settings,
+    *,
+    started: Callable[[Ports], None],
+    env: Mapping[str, str] = os.environ,
+    clock: Clock | None = None,
+) -> int:
+    """Serves until SIGTERM or SIGINT, then drains and stops. Returns the exit status."""
+    clock = clock or SystemClock()
+    router = settings.router
+    logs.configure(level=router.log_level, as_json=router.log_json)
+    for notice in settings.notices:
+        log.warning("configuration", notice=notice)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(_cancelled_at_exit())
+        url = router.redis_url
+        if url is None:
+            valkey = await stack.enter_async_context(EmbeddedValkey())
+            url = valkey.url
+            tasks.append(asyncio.create_task(valkey.keep_running(), name="embedded valkey"))
+        store = ValkeyStore.connect(url, namespace=router.namespace)
+        stack.push_async_callback(store.aclose)
+        view = FleetView()
+        seed = SeedDocuments(
+            backends=settings.seed.backends,
+            prices=settings.seed.prices,
+            policies_yaml=settings.seed.policies_yaml,
+        )
+        sync = FleetSync(store, view, clock=clock, replica_id=router.replica_id, seed=seed)
+        transport = FastTransport()
+        stack.push_async_callback(transport.aclose)
+        control = await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False))
+        core = build_core(
+            settings,
+            view=view,
+            build_adapter=lambda spec: registry.build(spec, transport=transport, control=control, env=env),
+            clock=clock,
+        )
+        tasks.append(asyncio.create_task(sync.run(), name="state sync"))
+        collector = Collector(
+            fleet=core.fleet,
+            store=store,
+            view=view,
+            metrics=core.metrics,
+            clock=clock,
+            replica=router.replica_id,
+        )
+        tasks.append(asyncio.create_task(collector.run(), name="collector"))
+        tasks.append(asyncio.create_task(_expire_picks(core.director), name="picks"))
+        await _first_load(view, stopping)
+
+        def readiness() -> tuple[bool, dict[str, object]]:
+            return _readiness(core, view, clock)
+
+        def render() -> bytes:
+            return core.metrics.render(lambda: _refresh(core, view, clock))
+
+        grpc_servers = GrpcServers(
+            inference=InferenceService(core.director, clock),
+            admin=AdminService(store=store, view=view, catalogue=settings.catalogue, live=core.director, clock=clock),
+            ready=lambda: core.director.ready,
+            host=router.host,
+            grpc_port=router.grpc_port,
+            admin_port=router.admin_port,
+            pick_free_ports=router.pick_free_ports,
+            max_message_bytes=router.max_message_bytes,
+        )
+        await grpc_servers.start()
+        stack.push_async_callback(grpc_servers.stop, 0.0)
+        http = HttpServer(
+            OpenAIApp(
+                core.director,
+                clock=clock,
+                readiness=readiness,
+                metrics=render,
+                metrics_content_type=core.metrics.content_type,
+                max_body_bytes=router.max_message_bytes,
+            ),
+            host=router.host,
+            port=router.http_port,
+            pick_free_ports=router.pick_free_ports,
+        )
+        await http.start()
+        stack.push_async_callback(http.stop, 0.0)
+        view.on_change(lambda _: grpc_servers.readiness_changed())
+        started(
+            Ports(
+                host=router.host,
+                grpc=grpc_servers.grpc_port,
+                admin=grpc_servers.admin_port,
+                http=http.port,
+                store="embedded" if router.redis_url is None else "redis",
+            )
+        )
+        ended = asyncio.create_task(stopping.wait())
+        await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        failed = [task for task in tasks if task.done()]
+        for task in failed:
+            log.error("background_task_ended", task=task.get_name(), error=repr(task.exception()))
+        ended.cancel()
+        await _drain(core.director, grpc_servers, http, limit_s=router.drain_limit_s)
+        return 1 if failed else 0
+
+
+async def _drain(director: Director, grpc_servers: GrpcServers, http: HttpServer, *, limit_s: float) -> None:
+    """Readiness off, streams in flight finish within the limit, then everything stops."""
+    log.info("draining", in_flight=director.in_flight, limit_s=limit_s)
+    director.begin_drain()
+    grpc_servers.readiness_changed()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(grpc_servers.stop(limit_s))
+        group.create_task(http.stop(limit_s))
+    log.info("stopped", cut_off=director.in_flight)
+
+
+async def _first_load(view: FleetView, stopping: asyncio.Event) -> None:
+    """Waits for the fleet, but not for ever: a router without a store answers that it is not ready."""
+    waiting = [asyncio.create_task(view.wait_loaded()), asyncio.create_task(stopping.wait())]
+    try:
+        await asyncio.wait(waiting, timeout=FIRST_LOAD_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    if not view.loaded:
+        log.warning("no_fleet_yet", hint="the state store does not answer; serving starts when it does")
+
+
+async def _expire_picks(director: Director) -> None:
+    while True:
+        await asyncio.sleep(EXPIRE_PICKS_EVERY_S)
+        director.expire_picks()
+
+
+def _readiness(core: Core, view: FleetView, clock: Clock) -> tuple[bool, dict[str, object]]:
+    age = view.age_s(clock.monotonic())
+    ready = core.director.ready and view.loaded
+    return ready, {
+        "snapshot_version": core.fleet.version,
+        "snapshot_age_s": round(age, 3) if age < 1e9 else None,
+        "store": "connected" if view.connected else "away",
+        "backends": len(core.fleet.members),
+        "draining": core.director.draining,
+        "in_flight": core.director.in_flight,
+    }
+
+
+def _refresh(core: Core, view: FleetView, clock: Clock) -> None:
+    metrics = core.metrics
+    metrics.in_flight.set(core.director.in_flight)
+    metrics.snapshot_version.set(core.fleet.version)
+    metrics.snapshot_age.set(view.age_s(clock.monotonic()))
+    metrics.store_connected.set(1.0 if view.connected else 0.0)
+
+
+class _cancelled_at_exit:  # noqa: N801 - used as a function in `async with`
+    """A list of tasks that are cancelled and awaited when the block ends."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> list[asyncio.Task[None]]:
+        return self._tasks
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

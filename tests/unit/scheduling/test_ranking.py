@@ -1,0 +1,194 @@
+"""The frame's promises, as properties over random fleets."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.fleet import Backend, Capability, Health, PrivacyLevel, ServedModel
+from router.domain.hardware import Hardware, Model
+from router.domain.policies import WorkloadClass
+from router.domain.pricing import Price
+from router.domain.request import Placement, RequestProfile, Slo
+from router.domain.rows import Learned, Live, Row
+from router.prediction.physics import speed
+from router.prediction.predictor import forecast
+from router.scheduling import scheduler
+from router.scheduling.filters import region_matches
+from router.scheduling.objective import Weights
+from router.scheduling.scheduler import Ranking
+
+MODEL = Model(id="m", parameters=8e9, layers=32, kv_bytes_per_token=131072.0, context_tokens=8192)
+WORKLOAD = WorkloadClass(name="w", slo=Slo(ttft_s=2.0, tpot_s=0.1, probability=0.9))
+
+
+def row(
+    name: str,
+    *,
+    bandwidth: float = 3e12,
+    usd: float = 1.0,
+    privacy: PrivacyLevel = PrivacyLevel.ANY,
+    region: str = "eu-1",
+    capabilities: frozenset[Capability] = frozenset(),
+    busy: int = 0,
+) -> Row:
+    hardware = Hardware(
+        id="h", name="H", kind="gpu", memory_bandwidth_bytes_per_s=bandwidth, flops_per_s=bandwidth * 300.0, tdp_w=700.0
+    )
+    backend = Backend(
+        id=name,
+        wire="scripted",
+        address="http://x",
+        models=(ServedModel(model="m"),),
+        privacy=privacy,
+        region=region,
+        capabilities=capabilities,
+    )
+    live = Live()
+    live.in_flight = busy
+    return Row(
+        backend=backend,
+        model="m",
+        upstream_model="m",
+        context_tokens=8192,
+        catalogue_model=MODEL,
+        hardware=hardware,
+        speed=speed(MODEL, hardware, count=1, bytes_per_weight=2.0),
+        price=Price(backend=name, input_usd_per_mtok=usd, output_usd_per_mtok=usd),
+        health=Health(),
+        usable=True,
+        live=live,
+        learned=Learned(prior_sd_log=0.35),
+    )
+
+
+def rank(rows: list[Row], profile: RequestProfile | None = None, *, seed: int = 1) -> Ranking:
+    profile = profile or RequestProfile(request_id="r", model="m", input_tokens=100.0, max_output_tokens=200)
+    return scheduler.rank(
+        rows,
+        profile,
+        scheduler.shape_of(profile, WORKLOAD, time_left_s=1e9),
+        Weights(WORKLOAD),
+        predict=forecast,
+        output_tokens=lambda _model, most: min(160.0, most),
+        uniform=random.Random(seed).random,
+        now=0.0,
+    )
+
+
+def scores(rows: list[Row]) -> dict[str, float]:
+    return {f.row.id: f.objective_usd for f in rank(rows).ordered}
+
+
+Fact = tuple[float, float, int]
+bandwidths = st.floats(1e11, 2e13)
+prices = st.floats(0.01, 50.0)
+facts = st.tuples(bandwidths, prices, st.integers(0, 40))
+
+
+@given(st.lists(facts, min_size=2, max_size=8), facts)
+def test_an_irrelevant_backend_changes_no_score(fleet: list[Fact], other: Fact) -> None:
+    """No term is normalised over the candidates: one more backend leaves every other score as it was."""
+    rows = [row(f"b{n}", bandwidth=b, usd=u, busy=k) for n, (b, u, k) in enumerate(fleet)]
+    before = scores(rows)
+    after = scores([*rows, row("other", bandwidth=other[0], usd=other[1], busy=other[2])])
+    assert all(after[name] == usd for name, usd in before.items())
+
+
+@given(facts, st.floats(1.0, 4.0), st.floats(0.1, 1.0))
+def test_a_faster_or_cheaper_copy_is_never_ranked_below(fact: Fact, faster: float, cheaper: float) -> None:
+    """What is at least as good in everything never scores worse."""
+    bandwidth, usd, busy = fact
+    plain = row("plain", bandwidth=bandwidth, usd=usd, busy=busy)
+    better = row("better", bandwidth=bandwidth * faster, usd=usd * cheaper, busy=busy)
+    found = scores([plain, better])
+    assert found["better"] <= found["plain"] * (1.0 + 1e-9)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(PrivacyLevel), st.sampled_from(["eu-1", "eu-2", "us-1", ""]), st.booleans()),
+        max_size=8,
+    ),
+    st.sampled_from(PrivacyLevel),
+    st.sampled_from([(), ("eu-*",), ("us-1",), ("eu-1", "us-1")]),
+)
+def test_no_candidate_or_fallback_passes_a_hard_constraint(
+    fleet: list[tuple[PrivacyLevel, str, bool]], asked: PrivacyLevel, regions: tuple[str, ...]
+) -> None:
+    """Everything that could ever be tried satisfies privacy, region and capability."""
+    tools = frozenset({Capability.TOOLS})
+    rows = [
+        row(f"b{n}", privacy=privacy, region=region, capabilities=tools if able else frozenset())
+        for n, (privacy, region, able) in enumerate(fleet)
+    ]
+    profile = RequestProfile(
+        request_id="r", model="m", needs=tools, placement=Placement(privacy=asked, regions=regions)
+    )
+    ranking = rank(rows, profile)
+    for f in ranking.ordered:
+        assert f.row.privacy >= asked
+        assert f.row.capabilities
+        assert not regions or region_matches(f.row.region, regions)
+    assert len(ranking.ordered) + len(ranking.dropped) == len(rows)
+
+
+@given(st.lists(facts, min_size=1, max_size=8), st.integers(0, 1000))
+def test_equal_inputs_give_equal_decisions_for_a_seed(fleet: list[Fact], seed: int) -> None:
+    """A decision is a function of request, rows, time and random numbers."""
+    rows = [row(f"b{n}", bandwidth=b, usd=u, busy=k) for n, (b, u, k) in enumerate(fleet)]
+    first = [f.row.id for f in rank(rows, seed=seed).ordered]
+    assert first == [f.row.id for f in rank(rows, seed=seed).ordered]
+
+
+@given(st.lists(facts, min_size=1, max_size=8), st.sampled_from([0.0001, 0.05, 2.0]))
+def test_what_meets_the_slo_comes_before_what_does_not(fleet: list[Fact], ttft_s: float) -> None:
+    """The choice is feasible whenever anything is, and so are the fallbacks before the infeasible ones."""
+    rows = [row(f"b{n}", bandwidth=b, usd=u, busy=k) for n, (b, u, k) in enumerate(fleet)]
+    profile = RequestProfile(
+        request_id="r", model="m", input_tokens=100.0, max_output_tokens=200, slo=Slo(ttft_s=ttft_s)
+    )
+    ranking = rank(rows, profile)
+    flags = [f.feasible for f in ranking.ordered]
+    if any(flags):
+        assert flags == sorted(flags, reverse=True)
+    assert ranking.slo_infeasible == (not any(flags))
+
+
+def test_a_session_stays_with_one_of_the_near_ties() -> None:
+    """Equal backends share sessions, and each session always gets the same one."""
+    rows = [row(f"b{n}") for n in range(4)]
+    chosen = {}
+    for n in range(200):
+        profile = RequestProfile(request_id="r", model="m", input_tokens=100.0, session_key=f"s{n}")
+        picks = {rank(rows, profile, seed=seed).ordered[0].row.id for seed in range(3)}
+        assert len(picks) == 1
+        chosen[n] = picks.pop()
+    counts = [sum(c == f"b{n}" for c in chosen.values()) for n in range(4)]
+    assert min(counts) > 25
+
+
+def test_near_ties_are_shared_and_clear_winners_are_not() -> None:
+    """Two equal backends each get about half; one that is ten times dearer gets nothing."""
+    rows = [row("a"), row("b"), row("dear", usd=100.0)]
+    chosen = [rank(rows, seed=seed).ordered[0].row.id for seed in range(400)]
+    assert 150 < chosen.count("a") < 250
+    assert "dear" not in chosen
+
+
+def test_load_moves_traffic_away() -> None:
+    """A backend whose slots are all taken loses to an idle one that is dearer."""
+    rows = [row("busy", usd=0.1, busy=200), row("idle", usd=0.4)]
+    assert rank(rows).ordered[0].row.id == "idle"
+
+
+def test_an_unknown_price_never_passes_a_cost_cap() -> None:
+    """Unknown is not zero."""
+    unknown = row("a")
+    unknown.price_known = False
+    profile = RequestProfile(request_id="r", model="m", max_cost_usd=1.0)
+    assert not rank([unknown], profile).ordered
+    assert rank([unknown], replace(profile, max_cost_usd=None)).ordered
