@@ -123,6 +123,7 @@ class ScriptedBackend:
 
     Attributes:
         calls: every call so far, in order.
+        called: set by each call; clear it to wait for the next.
         report: what the next probe answers; assign to change it.
         probes: how often it was probed.
     """
@@ -144,6 +145,7 @@ class ScriptedBackend:
         self._active = 0
         self.report = report or LoadReport(healthy=True)
         self.calls: list[RecordedCall] = []
+        self.called = asyncio.Event()
         self.probes = 0
         self.closed = False
 
@@ -190,6 +192,7 @@ class ScriptedBackend:
         call = RecordedCall(request=request, upstream_model=upstream_model, request_id=request_id)
         script = self._scripts[min(len(self.calls), len(self._scripts) - 1)]
         self.calls.append(call)
+        self.called.set()
         self._active += 1
         try:
             async with aclosing(self._play(script, call)) as chunks:
