@@ -18,9 +18,10 @@ from backends import registry
 from backends.transport import FastTransport
 from router.api.admin_service import AdminService
 from router.api.grpc_server import GrpcServers
-from router.api.http_server import HttpServer
+from router.api.http_server import HttpServer, bind
 from router.api.inference_service import InferenceService
-from router.api.openai_http import OpenAIApp
+from router.api.openai_http import OpenAiHttp
+from router.api.wire.admin import FleetRules
 from router.clock import Clock, SystemClock
 from router.dispatch.collector import Collector
 from router.dispatch.decider import Decider
@@ -146,12 +147,10 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(_cancelled_at_exit())
-        url = router.redis_url
+        url, valkey = router.redis_url, None
         if url is None:
             valkey = await stack.enter_async_context(EmbeddedValkey())
             url = valkey.url
-            tasks.append(asyncio.create_task(valkey.keep_running(), name="embedded valkey"))
         store = ValkeyStore.connect(url, namespace=router.namespace)
         stack.push_async_callback(store.aclose)
         view = FleetView()
@@ -170,6 +169,10 @@ async def run(
             build_adapter=lambda spec: registry.build(spec, transport=transport, control=control, env=env),
             clock=clock,
         )
+        # Entered last, so that the tasks end before anything that they use is closed.
+        tasks = await stack.enter_async_context(_cancelled_at_exit())
+        if valkey is not None:
+            tasks.append(asyncio.create_task(valkey.keep_running(), name="embedded valkey"))
         tasks.append(asyncio.create_task(sync.run(), name="state sync"))
         collector = Collector(
             fleet=core.fleet,
@@ -186,12 +189,31 @@ async def run(
         def readiness() -> tuple[bool, dict[str, object]]:
             return _readiness(core, view, clock)
 
-        def render() -> bytes:
-            return core.metrics.render(lambda: _refresh(core, view, clock))
+        def render() -> tuple[bytes, str]:
+            return core.metrics.render(lambda: _refresh(core, view, clock)), core.metrics.content_type
 
+        # Bound first: a port that is taken is known before anything answers.
+        listener = bind(router.host, router.http_port, pick_free_port=router.pick_free_ports)
+        http = HttpServer(
+            OpenAiHttp(
+                core.director,
+                clock=clock,
+                readiness=readiness,
+                metrics=render,
+                max_body_bytes=router.max_message_bytes,
+            ),
+            listener,
+        )
+        admin = AdminService(
+            store,
+            view,
+            live=core.director,
+            rules=FleetRules(catalogue=settings.catalogue, wires=registry.WIRES, profiles=registry.PROFILES),
+            clock=clock,
+        )
         grpc_servers = GrpcServers(
             inference=InferenceService(core.director, clock),
-            admin=AdminService(store=store, view=view, catalogue=settings.catalogue, live=core.director, clock=clock),
+            admin=admin,
             ready=lambda: core.director.ready,
             host=router.host,
             grpc_port=router.grpc_port,
@@ -200,22 +222,7 @@ async def run(
             max_message_bytes=router.max_message_bytes,
         )
         await grpc_servers.start()
-        stack.push_async_callback(grpc_servers.stop, 0.0)
-        http = HttpServer(
-            OpenAIApp(
-                core.director,
-                clock=clock,
-                readiness=readiness,
-                metrics=render,
-                metrics_content_type=core.metrics.content_type,
-                max_body_bytes=router.max_message_bytes,
-            ),
-            host=router.host,
-            port=router.http_port,
-            pick_free_ports=router.pick_free_ports,
-        )
         await http.start()
-        stack.push_async_callback(http.stop, 0.0)
         view.on_change(lambda _: grpc_servers.readiness_changed())
         started(
             Ports(
@@ -232,6 +239,7 @@ async def run(
         for task in failed:
             log.error("background_task_ended", task=task.get_name(), error=repr(task.exception()))
         ended.cancel()
+        admin.stop()
         await _drain(core.director, grpc_servers, http, limit_s=router.drain_limit_s)
         return 1 if failed else 0
 
@@ -243,7 +251,7 @@ async def _drain(director: Director, grpc_servers: GrpcServers, http: HttpServer
     grpc_servers.readiness_changed()
     async with asyncio.TaskGroup() as group:
         group.create_task(grpc_servers.stop(limit_s))
-        group.create_task(http.stop(limit_s))
+        group.create_task(http.stop(limit_s=limit_s))
     log.info("stopped", cut_off=director.in_flight)
 
 

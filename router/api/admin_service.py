@@ -20,9 +20,9 @@ import grpc.aio
 from router.api import rescue
 from router.api.inference_service import request_id_of
 from router.api.wire import admin as wire
-from router.api.wire.admin import FleetRules, LiveLoad
+from router.api.wire.admin import FleetRules
 from router.clock import Clock
-from router.domain.fleet import Backend, FleetSnapshot, Health
+from router.domain.fleet import LiveLoad, Backend, FleetSnapshot, Health
 from router.errors import AlreadyExists, InvalidRequest, NotFound, StaleVersion, StoreUnavailable, Violation
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError

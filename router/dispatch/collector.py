@@ -118,7 +118,7 @@ class Collector:
                         report = await adapter.probe(timeout_s=policy.probe_timeout_s)
                 except TimeoutError:
                     report = LoadReport(healthy=False, reason="the probe timed out")
-                except Exception:  # noqa: BLE001 - an adapter's fault must not end the probing of all others
+                except Exception:
                     log.exception("probe_fault", backend=member.backend.id)
                     report = LoadReport(healthy=False, reason="the probe failed within the adapter")
             self._take(member.live, report)

@@ -15,6 +15,7 @@ from router.dispatch.fleet import Fleet
 from router.dispatch.picks import Picks
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
+from router.domain.fleet import Health, HealthState, LiveLoad
 from router.domain.outcome import TokenUsage
 from router.domain.request import RequestProfile
 from router.domain.rows import NEVER
@@ -144,21 +145,25 @@ class Director:
             retry_after_s=retry_after_s,
         )
 
-    def live(self, backend_id: str) -> tuple[int, int | None, int | None, float | None, float | None]:
-        """(in flight here, running, waiting, KV cache use, Unix time of the engine's word); None is unknown."""
+    def live(self, backend_id: str) -> LiveLoad:
+        """What this replica sees of a backend beside the snapshot."""
         member = self._fleet.members.get(backend_id)
         if member is None:
-            return 0, None, None, None, None
+            return LiveLoad()
         live = member.live
-        if live.scraped_at <= NEVER:
-            return live.in_flight, None, None, None, None
-        at = self._clock.time() - (self._clock.monotonic() - live.scraped_at)
-        return (
-            live.in_flight,
-            int(live.running) if live.running >= 0.0 else None,
-            int(live.waiting) if live.waiting >= 0.0 else None,
-            live.kv_cache_usage if live.kv_cache_usage >= 0.0 else None,
-            at,
+        known = live.scraped_at > NEVER
+        health = None
+        if live.ejected:
+            health = Health(state=HealthState.EJECTED, reason=live.ejected_reason)
+        elif live.warming:
+            health = Health(state=HealthState.WARMING)
+        return LiveLoad(
+            in_flight=live.in_flight,
+            running=int(live.running) if known and live.running >= 0.0 else None,
+            waiting=int(live.waiting) if known and live.waiting >= 0.0 else None,
+            kv_cache_usage=live.kv_cache_usage if known and live.kv_cache_usage >= 0.0 else None,
+            load_at_unix=self._clock.time() - (self._clock.monotonic() - live.scraped_at) if known else None,
+            health=health,
         )
 
     def expire_picks(self) -> None:

@@ -96,6 +96,18 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveLoad:
+    """What this replica sees of a backend beside the snapshot. None: not known; `health` None: the fleet's own."""
+
+    in_flight: int = 0
+    running: int | None = None
+    waiting: int | None = None
+    kv_cache_usage: float | None = None
+    load_at_unix: float | None = None
+    health: Health | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One entry of the change stream."""
 

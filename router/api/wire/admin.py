@@ -13,7 +13,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from router.api.wire.checks import Checks
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, Capability, Change, Health, HealthState, PrivacyLevel, ServedModel
+from router.domain.fleet import (
+    Backend,
+    Capability,
+    Change,
+    Health,
+    HealthState,
+    LiveLoad,
+    PrivacyLevel,
+    ServedModel,
+)
 from router.domain.pricing import Price
 from router.errors import InvalidRequest, Violation
 from router.settings.fleet import validate_backend
@@ -44,18 +53,6 @@ _PATHS = {
 }
 _DEFAULT = Backend(id="", wire="", address="", models=())
 _DEFAULT_PRICE = Price(backend="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveLoad:
-    """What this replica sees of a backend beside the snapshot. None: not known; `health` None: the fleet's own."""
-
-    in_flight: int = 0
-    running: int | None = None
-    waiting: int | None = None
-    kv_cache_usage: float | None = None
-    load_at_unix: float | None = None
-    health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
