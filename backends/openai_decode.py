@@ -195,7 +195,7 @@ class ChatDecoder:
             self._end(_FINISH.get(reason, FinishReason.STOP), choice)
 
     def _end(self, reason: FinishReason, choice: Choice | None) -> None:
-        self._out.add_calls(self._tools.finish())
+        self._out.add_calls(self._tools.finish(was_cut=reason is FinishReason.LENGTH))
         self._finish = reason
         stops = (choice.stop_reason, choice.matched_stop) if choice is not None else ()
         self._out.end(reason, next((stop for stop in stops if isinstance(stop, str)), None))

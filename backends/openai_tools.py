@@ -65,12 +65,16 @@ class ToolCallAssembler:
                 deltas.append(ToolCallDelta(index=call.index, arguments=piece))
         return deltas
 
-    def finish(self) -> list[ToolCallDelta]:
+    def finish(self, *, was_cut: bool) -> list[ToolCallDelta]:
         """The pieces that complete the calls: no arguments at all are the empty object.
+
+        Unless the answer was cut at its token limit, for then nobody knows what the arguments would have been.
 
         Raises:
             ProtocolViolation: a call that was never named.
         """
+        if was_cut:
+            return []
         deltas: list[ToolCallDelta] = []
         for call in self._calls:
             if not call.name:
