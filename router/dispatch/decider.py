@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.clock import Clock
 from router.dispatch.fleet import Fleet
@@ -89,24 +89,28 @@ class Decider:
             avoid=avoid,
         )
         attempts = min(profile.max_attempts or workload.max_attempts, MAX_ATTEMPTS)
-        base = Decision(
+        ordered = ranking.ordered
+        decision = Decision(
             id=profile.request_id,
-            ranked=(),
+            ranked=(reporting.candidate(ordered[0]),) if ordered else (),
+            fallbacks=tuple([f.row.id for f in ordered[1:attempts]]),
+            slo_infeasible=ranking.slo_infeasible,
             snapshot_version=self._fleet.version,
             snapshot_age_s=self._age(),
             workload_class=workload.name,
             max_attempts=attempts,
+            decision_time_s=self._clock.monotonic() - started,
             decided_at=self._clock.time(),
         )
-        plan = Plan(profile=profile, workload=workload, shape=shape, ranking=ranking, decision=base)
-        plan.decision = self._report(plan, limit=None if profile.explain else attempts)
-        elapsed = self._clock.monotonic() - started
-        plan.decision = replace(plan.decision, decision_time_s=elapsed)
+        plan = Plan(profile=profile, workload=workload, shape=shape, ranking=ranking, decision=decision)
+        if profile.explain:
+            plan.decision = self.full(plan)
         return plan
 
     def full(self, plan: Plan) -> Decision:
         """The decision with every candidate and every drop."""
-        return self._report(plan, limit=None)
+        unserved = self._fleet.not_serving(plan.profile.model)
+        return reporting.report(plan.ranking, plan.decision, unserved=unserved)
 
     def require(self, plan: Plan) -> None:
         """Makes sure that something can serve.
@@ -131,10 +135,6 @@ class Decider:
                 f"{best.row.id}, does with {best.p_ttft * best.p_tpot * best.p_e2e:.2f}: TTFT {best.ttft_s:.3f} s, "
                 f"TPOT {1000.0 * best.tpot_s:.2f} ms, end to end {best.e2e_s:.2f} s are expected"
             )
-
-    def _report(self, plan: Plan, *, limit: int | None) -> Decision:
-        unserved = self._fleet.not_serving(plan.profile.model) if limit is None else ()
-        return reporting.report(plan.ranking, plan.decision, limit=limit, unserved=unserved)
 
     @staticmethod
     def _soonest(ranking: Ranking) -> float | None:

@@ -52,7 +52,10 @@ class Executor:
         attempt = self._next(queue, plan)
         if attempt is None:
             raise conclude.nothing_permitted(plan)
-        yield Routed(decision=plan.decision, candidate=reporting.candidate(attempt.forecast))
+        chosen = plan.decision.chosen
+        if chosen is None or chosen.backend != attempt.row.id:
+            chosen = reporting.candidate(attempt.forecast)
+        yield Routed(decision=plan.decision, candidate=chosen)
         while True:
             error: BackendError | None = None
             try:
@@ -70,7 +73,7 @@ class Executor:
                 attempts.append(attempt.close(OK))
                 yield Finished(
                     outcome=conclude.outcome(plan, attempt, attempts, started_at, routing_s, sent, clock),
-                    candidate=reporting.candidate(attempt.forecast),
+                    candidate=chosen,
                 )
                 return
             finally:
@@ -85,9 +88,10 @@ class Executor:
             if following is None:
                 raise conclude.failure(plan, attempts, error, broken=broken) from error
             attempt = following
+            chosen = reporting.candidate(attempt.forecast)
             yield Rerouted(
                 from_backend=failed.row.id,
-                candidate=reporting.candidate(attempt.forecast),
+                candidate=chosen,
                 reason=error.code,
                 detail=error.message,
                 resume=resume,

@@ -103,14 +103,16 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """`ranked` holds the chosen candidate first, then the fallbacks in the order in which they would be tried.
+    """`ranked` holds the chosen candidate first; a whole decision holds all others behind it, from best to worst.
 
-    Empty `ranked` means that nothing could serve; `drops` says why.
+    Empty `ranked` means that nothing could serve; `drops`, of a whole decision, says why. `fallbacks` names the
+    backends that would be tried next, in this order.
     """
 
     id: str
     ranked: tuple[Candidate, ...]
     drops: tuple[Drop, ...] = field(default=())
+    fallbacks: tuple[str, ...] = ()
     why: str = ""
     snapshot_version: int = 0
     snapshot_age_s: float = 0.0

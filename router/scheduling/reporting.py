@@ -121,15 +121,12 @@ def report(
     ranking: Ranking,
     base: Decision,
     *,
-    limit: int | None,
-    unserved: tuple[Drop, ...] = (),
+    unserved: tuple[Drop, ...],
 ) -> Decision:
-    """`base` with the ranking's first `limit` candidates; with None, every candidate and every drop."""
-    ordered = ranking.ordered if limit is None else ranking.ordered[:limit]
+    """`base` made whole: every candidate, every drop, and the reason in words."""
     return replace(
         base,
-        ranked=tuple(candidate(f) for f in ordered),
-        drops=drops(ranking) + unserved if limit is None else (),
-        why=why(ranking) if limit is None else "",
-        slo_infeasible=ranking.slo_infeasible,
+        ranked=tuple(candidate(f) for f in ranking.ordered),
+        drops=drops(ranking) + unserved,
+        why=why(ranking),
     )

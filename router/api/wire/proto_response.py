@@ -133,7 +133,7 @@ def encode_decision(decision: domain.Decision, *, whole: bool) -> common.Decisio
         id=decision.id,
         backend=chosen.backend if chosen else "",
         model=chosen.model if chosen else "",
-        fallbacks=[c.backend for c in decision.ranked[1 : decision.max_attempts]],
+        fallbacks=decision.fallbacks,
         why=decision.why,
         snapshot_version=decision.snapshot_version,
         snapshot_age_s=decision.snapshot_age_s,

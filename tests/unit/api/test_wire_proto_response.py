@@ -59,6 +59,7 @@ def candidate(backend: str) -> Candidate:
 DECISION = Decision(
     id="r1",
     ranked=tuple(candidate(name) for name in ("a", "b", "c", "d")),
+    fallbacks=("b", "c"),
     drops=(Drop(backend="z", reason=DropReason.PRIVACY, detail="hosted", hardware=H100),),
     why="cheapest that meets the objective",
     snapshot_version=7,
