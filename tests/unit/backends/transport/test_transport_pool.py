@@ -166,7 +166,7 @@ async def test_idle_connections_are_bounded(make_transport: MakeTransport, upstr
 
 
 async def test_idle_connections_age_out(make_transport: MakeTransport, upstream: StartUpstream) -> None:
-    """A connection that nobody uses is closed at the idle age, without a request to notice it."""
+    """Connections that nobody uses are closed at their idle age, each at its own, without a request to notice it."""
     transport = make_transport(idle_age_s=0.05)
 
     async def script(peer: Peer) -> None:
@@ -174,9 +174,23 @@ async def test_idle_connections_age_out(make_transport: MakeTransport, upstream:
         await peer.write(OK)
         await peer.disconnect()
 
-    server = await upstream(script)
+    servers = [await upstream(script) for _ in range(2)]
+    for server in servers:
+        await fetch(transport, "GET", server.url())
+        await asyncio.sleep(0.03)
+    for server in servers:
+        await asyncio.wait_for(server.peers[0].gone.wait(), 1)
+    assert not transport._pool._hosts
+    assert transport._pool._sweeper is None
+
+
+async def test_a_connection_past_its_age_is_not_used(make_transport: MakeTransport, upstream: StartUpstream) -> None:
+    """A request that comes before the sweep does not ride on a connection that is too old."""
+    transport = make_transport(idle_age_s=0.05)
+    server = await upstream(answer_forever)
     await fetch(transport, "GET", server.url())
-    await asyncio.wait_for(server.peers[0].gone.wait(), 1)
+    (origin,) = transport._pool._hosts
+    assert transport._pool.take_idle(origin, asyncio.get_running_loop().time() + 0.06) is None
     assert not transport._pool._hosts
 
 

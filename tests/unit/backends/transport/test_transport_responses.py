@@ -157,13 +157,18 @@ async def test_a_broken_answer_is_an_error(cut: Cut, transport: FastTransport, u
     assert not transport._pool._hosts
 
 
-async def test_a_reset_is_a_read_error_after_the_data(transport: FastTransport, upstream: StartUpstream) -> None:
+@pytest.mark.parametrize(
+    "start", [CHUNKED + b"4\r\nhalf\r\n", b"HTTP/1.1 200 OK\r\n\r\nhalf"], ids=["chunked", "close-delimited"]
+)
+async def test_a_reset_is_a_read_error_after_the_data(
+    start: bytes, transport: FastTransport, upstream: StartUpstream
+) -> None:
     """What arrived before a reset is delivered, then ReadError is raised, and again on every further read."""
     delivered = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        await peer.write(CHUNKED + b"4\r\nhalf\r\n")
+        await peer.write(start)
         await delivered.wait()
         sock = peer.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the close is a reset
