@@ -38,7 +38,7 @@ async def test_the_last_used_connection_is_used_next(transport: FastTransport, u
     async with asyncio.TaskGroup() as tasks:
         for _ in range(3):
             tasks.create_task(fetch(transport, "GET", server.url()))
-        while sum(len(peer.requests) for peer in server.peers) < 3:  # noqa: ASYNC110 - three events in one condition
+        while sum(len(peer.requests) for peer in server.peers) < 3:
             await asyncio.sleep(0)
         release.set()
     for _ in range(5):
@@ -66,7 +66,7 @@ async def test_an_idle_connection_the_server_closes_is_dropped_at_once(
     server = await upstream(script)
     await fetch(transport, "GET", server.url())
     async with asyncio.timeout(1):
-        while transport._pool._hosts or transport._pool._sockets:  # noqa: ASYNC110 - it offers no event
+        while transport._pool._hosts or transport._pool._sockets:
             await asyncio.sleep(0)
 
 
@@ -236,7 +236,7 @@ async def test_aclose_closes_everything(transport: FastTransport, upstream: Star
     waiting = asyncio.create_task(fetch(transport, "GET", server.url("/wait")))
     response = await transport.handle_async_request(httpx.Request("GET", server.url("/stream")))
     await fetch(transport, "GET", server.url("/idle"))
-    while len(server.peers) < 3:  # noqa: ASYNC110 - three events in one condition
+    while len(server.peers) < 3:
         await asyncio.sleep(0)
     await transport.aclose()
     assert not transport._pool._sockets
@@ -307,7 +307,7 @@ async def test_a_turn_given_to_a_cancelled_waiter_is_passed_on(
     held = transport._pool.take_idle(next(iter(transport._pool._hosts)), asyncio.get_running_loop().time())
     assert held is not None
     waiters = [asyncio.create_task(fetch(transport, "GET", server.url())) for _ in range(2)]
-    while len(host.waiters) < 2:  # noqa: ASYNC110 - it offers no event
+    while len(host.waiters) < 2:
         await asyncio.sleep(0)
     transport._pool.release(held)
     waiters[0].cancel()
