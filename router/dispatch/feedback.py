@@ -211,7 +211,6 @@ class Feedback:
         fresh = float(max(0, usage.input - usage.cached_input))
         energy = predictor.energy_j(row, fresh, usage.output, tpot_s, batch)
         if row.per_hour:
-            amortised = predictor.amortised_usd(row, fresh, usage.output, tpot_s, batch)
-            return row.elastic * amortised + (1.0 - row.elastic) * energy * row.usd_per_joule, energy
+            return predictor.owned_usd(row, predictor.rent_usd(row, fresh, usage.output, tpot_s, batch), energy), energy
         tokens = fresh * row.input_usd + usage.cached_input * row.cached_usd + usage.output * row.output_usd
         return tokens + row.request_usd, energy

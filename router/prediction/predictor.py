@@ -81,13 +81,13 @@ def _money(out: Forecast, shape: Shape, fresh: float, batch: float) -> None:
     output_p90 = min(shape.max_output_tokens, out.output_tokens * math.exp(P90 * OUTPUT_SD_LOG))
     out.energy_j = energy_j(row, fresh, out.output_tokens, out.tpot_s, batch)
     if row.per_hour:
-        amortised = amortised_usd(row, fresh, out.output_tokens, out.tpot_s, batch)
-        marginal = out.energy_j * row.usd_per_joule
-        longest = amortised_usd(row, fresh, output_p90, out.tpot_s, batch)
-        out.cost_amortised_usd = amortised
-        out.cost_marginal_usd = marginal
-        out.cost_usd = row.elastic * amortised + (1.0 - row.elastic) * marginal
-        out.cost_p90_usd = row.elastic * max(amortised, longest) + (1.0 - row.elastic) * marginal
+        longest = max(output_p90, out.output_tokens)
+        energy_p90 = energy_j(row, fresh, longest, out.tpot_s, batch)
+        rent = rent_usd(row, fresh, out.output_tokens, out.tpot_s, batch)
+        out.cost_amortised_usd = rent / max(UTILISATION_FLOOR, row.live.utilisation)
+        out.cost_marginal_usd = out.energy_j * row.usd_per_joule
+        out.cost_usd = owned_usd(row, rent, out.energy_j)
+        out.cost_p90_usd = owned_usd(row, rent_usd(row, fresh, longest, out.tpot_s, batch), energy_p90)
     else:
         factor = 1.0 - row.batch_discount if shape.batch else 1.0
         prompt = fresh * row.input_usd + shape.cached_tokens * row.cached_usd
@@ -106,10 +106,18 @@ def replica_seconds(row: Row, fresh: float, output_tokens: float, tpot_s: float,
     return row.speed.prefill_token_s * fresh + output_tokens * tpot_s / sharing
 
 
-def amortised_usd(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
-    """Rent of the request's replica-seconds; idle time is paid by those who use it."""
-    busy = replica_seconds(row, fresh, output_tokens, tpot_s, batch)
-    return row.usd_per_s * busy / max(UTILISATION_FLOOR, row.live.utilisation)
+def rent_usd(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
+    """Rent of the request's replica-seconds."""
+    return row.usd_per_s * replica_seconds(row, fresh, output_tokens, tpot_s, batch)
+
+
+def owned_usd(row: Row, rent: float, energy: float) -> float:
+    """What a request on owned hardware costs: the elastic share of its rent, and for the rest its electricity.
+
+    Rent is not divided by utilisation here, unlike the amortised cost that is reported: idle backends would look dear,
+    stay idle and look dearer still.
+    """
+    return row.elastic * rent + (1.0 - row.elastic) * energy * row.usd_per_joule
 
 
 def energy_j(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:

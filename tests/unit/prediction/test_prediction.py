@@ -14,7 +14,7 @@ from router.domain.rows import Learned, Live, Row, Shape
 from router.prediction import learning
 from router.prediction.output_length import OutputLength
 from router.prediction.physics import speed
-from router.prediction.predictor import amortised_usd, energy_j, forecast, log_normal_cdf
+from router.prediction.predictor import energy_j, forecast, log_normal_cdf, rent_usd
 
 H100 = Hardware(
     id="h100",
@@ -184,8 +184,8 @@ def test_the_price_per_token_is_exact() -> None:
 def test_owned_hardware_is_cheaper_per_request_in_a_fuller_batch() -> None:
     """Sharing a step with others divides its rent and its energy."""
     row = make_row(Price(backend="a", usd_per_hour=2.95))
-    alone = amortised_usd(row, 100.0, 100.0, 0.01, 0.0)
-    shared = amortised_usd(row, 100.0, 100.0, 0.01, 15.0)
+    alone = rent_usd(row, 100.0, 100.0, 0.01, 0.0)
+    shared = rent_usd(row, 100.0, 100.0, 0.01, 15.0)
     assert shared < alone / 8.0
     assert energy_j(row, 100.0, 100.0, 0.01, 15.0) < energy_j(row, 100.0, 100.0, 0.01, 0.0) / 8.0
 
