@@ -31,15 +31,8 @@ class Dimension:
 SECONDS = Dimension("seconds", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}, "250 ms")
 BYTES = Dimension("bytes", _BYTES, "80 GB")
 BYTES_PER_S = Dimension("bytes per second", {f"{u}/s": f for u, f in _BYTES.items()}, "3.35 TB/s")
-FLOPS = Dimension(
-    "FLOP/s",
-    {
-        f"{p}{u}": 1000.0**n
-        for u in ("FLOPS", "FLOP/s", "TOPS"[1:])
-        for n, p in enumerate(["", "k", "M", "G", "T", "P"])
-    },
-    "989 TFLOPS",
-)
+# No TOPS: those are of 8-bit integers, and the catalogue is of 16-bit floating point.
+FLOPS = Dimension("FLOP/s", _scaled("FLOPS"), "989 TFLOPS")
 WATTS = Dimension("watts", {"W": 1.0, "kW": 1e3, "mW": 1e-3}, "700 W")
 USD = Dimension("dollars", {"USD": 1.0}, "0.002 USD")
 USD_PER_HOUR = Dimension("dollars per hour", {"USD/h": 1.0, "USD/s": 3600.0}, "2.95 USD/h")

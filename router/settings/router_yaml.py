@@ -16,7 +16,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from router.settings import quantity as q
-from router.settings.strict import PositiveSeconds, Problem, Strict, describe, nearest, shown
+from router.settings.strict import PositiveSeconds, Problem, Strict, describe, nearest
 from router.settings.yaml_text import Document
 
 PREFIX = "INFERENCE_ROUTER_"
@@ -63,13 +63,6 @@ def _redis_url(value: object) -> object:
     raise ValueError("expected a URL that starts with redis://, rediss:// or unix://")
 
 
-def _log_level(value: object) -> object:
-    levels = ("debug", "info", "warning", "error")
-    if value in levels:
-        return value
-    raise ValueError(f"expected one of: {', '.join(levels)}; got {shown(value)}{nearest(str(value), levels)}")
-
-
 def _whole_bytes(value: object) -> int:
     return round(q.parse_quantity(value, q.BYTES))
 
@@ -95,7 +88,7 @@ class RouterFile(Strict):
     )
     drain_limit_s: PositiveSeconds = _DEFAULT.drain_limit_s
     replica_id: Name | None = None
-    log_level: Annotated[LogLevel, BeforeValidator(_log_level)] = _DEFAULT.log_level
+    log_level: LogLevel = _DEFAULT.log_level
     log_json: bool = _DEFAULT.log_json
     rng_seed: Annotated[int, Field(ge=0)] | None = None
 

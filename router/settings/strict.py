@@ -92,9 +92,12 @@ def pick_name(value: object, names: Mapping[str, E]) -> E:
     """The member that a file names; ValueError with the nearest name otherwise."""
     known = names.get(value) if isinstance(value, str) else None
     if known is None:
-        near = nearest(str(value), names) or f" (one of: {', '.join(names)})"
-        raise ValueError(f"unknown value {shown(value)}{near}")
+        raise ValueError(f"unknown value {shown(value)}{_near_or_all(str(value), names)}")
     return known
+
+
+def _near_or_all(name: str, known: Iterable[str]) -> str:
+    return nearest(name, known) or f" (one of: {', '.join(known)})"
 
 
 def enum_by_value(enum: type[E]) -> BeforeValidator:
@@ -140,6 +143,8 @@ def check(model: type[M], document: Document, file: str, problems: list[Problem]
         return model.model_validate(value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
+            if detail["loc"][-1:] == ("[key]",) and detail["type"] == "string_type":
+                continue  # the document says so already
             path, message = describe(model, detail)
             problems.append(Problem(file, path, message, document.lines.get(path, 0)))
         return None
@@ -164,9 +169,10 @@ def describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
             word = {"greater_than": "greater than", "greater_than_equal": "at least", "less_than": "less than"}
             bound = context.get("gt", context.get("ge", context.get("lt", context.get("le"))))
             message = f"must be {word.get(kind, 'at most')} {bound:g}, got {shown(given)}"
-        case "too_short":
-            message = "must not be empty"
-        case "string_too_short":
+        case "literal_error":
+            known = re.findall(r"'([^']*)'", context["expected"])
+            message = f"unknown value {shown(given)}{_near_or_all(str(given), known)}"
+        case "too_short" | "string_too_short":
             message = "must not be empty"
         case kind if kind in _EXPECTED:
             message = f"expected {_EXPECTED[kind]}, got {shown(given)}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+MAX_VALUES = 100_000
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
@@ -42,42 +43,70 @@ def join(path: str, part: str | int) -> str:
 def read_document(text: str) -> Document:
     """Parses one document; problems are collected, never raised."""
     document = Document()
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is not None:
-            _walk(node, "", document, set())
-            document.value = loader.construct_document(node)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                _Walk(document).visit(node, "")
+                document.value = loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        document.problems.append(("", f"not valid YAML{where}: {getattr(error, 'problem', None) or error}"))
-        document.value = None
-    finally:
-        loader.dispose()
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        document.problems.append(("", f"not valid YAML{where}: {what}"))
+    except _TooLargeError as error:
+        document.problems.append(("", str(error)))
+    except RecursionError:
+        document.problems.append(("", "nested too deeply"))
+    except ValueError as error:
+        # PyYAML's constructors of dates and numbers: `2026-13-01` looks like a date and is none.
+        document.problems.append(("", f"not valid YAML: {error}"))
     return document
 
 
-def _walk(node: yaml.Node, path: str, document: Document, open_nodes: set[int]) -> None:
-    if id(node) in open_nodes:
-        document.problems.append((path, "an anchor that holds itself"))
-        return
-    document.lines.setdefault(path, node.start_mark.line + 1)
-    open_nodes.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _walk(item, join(path, index), document, open_nodes)
-    elif isinstance(node, yaml.MappingNode):
+class _TooLargeError(Exception):
+    """More values than any configuration has: an alias of aliases grows without bound."""
+
+
+class _Walk:
+    """Collects lines and duplicate keys of a document before it is turned into values."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._open: set[int] = set()
+        self._visited = 0
+
+    def visit(self, node: yaml.Node, path: str) -> None:
+        document = self._document
+        self._visited += 1
+        if self._visited > MAX_VALUES:
+            raise _TooLargeError(f"more than {MAX_VALUES} values")
+        if id(node) in self._open:
+            raise _TooLargeError(f"{path}: an anchor that holds itself")
+        document.lines.setdefault(path, node.start_mark.line + 1)
+        self._open.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.visit(item, join(path, index))
+        elif isinstance(node, yaml.MappingNode):
+            self._visit_mapping(node, path)
+        self._open.discard(id(node))
+
+    def _visit_mapping(self, node: yaml.MappingNode, path: str) -> None:
+        problems = self._document.problems
         seen: dict[str, int] = {}
         for key, value in node.value:
             if key.tag == MERGE_TAG:
+                self.visit(value, path)
                 continue
             name = str(key.value)
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                document.problems.append((join(path, name), f"a key must be text; quote it (line {line})"))
+                problems.append((join(path, name[:40]), f"a key must be text; quote it (line {line})"))
             elif name in seen:
-                document.problems.append((join(path, name), f"duplicate key, on lines {seen[name]} and {line}"))
+                problems.append((join(path, name), f"duplicate key, on lines {seen[name]} and {line}"))
             seen.setdefault(name, line)
-            _walk(value, join(path, name), document, open_nodes)
-    open_nodes.discard(id(node))
+            self.visit(value, join(path, name))
