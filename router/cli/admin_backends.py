@@ -14,7 +14,7 @@ from router.cli.backend_file import read_backends
 from router.cli.rpc import ADMIN_TIMEOUT_S, EXIT_FAILED, admin_address_option, admin_stub, connected, json_option
 from router.cli.show import as_dict, enum_name, hardware, print_json, print_message, print_table, seconds
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import LiveLoad, Backend, Health
+from router.domain.fleet import Backend, Health, LiveLoad
 from router.settings.strict import ConfigError
 from router.v1 import admin_pb2, common_pb2
 from router.v1.admin_pb2_grpc import AdminServiceStub

@@ -38,9 +38,9 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="inference-router", prog_name="inference-router")
 def main() -> None:
-    r"""Routes LLM requests to the best of many kinds of hardware.
+    """Routes LLM requests to the best of many kinds of hardware.
 
     \b
     Exit codes: 0 done; 1 refused or failed, with the reason; 2 wrong usage;
     3 the router cannot be reached; 130 interrupted.
-    """
+    """  # noqa: D301 - click takes the escaped character as "do not wrap"
