@@ -34,6 +34,8 @@ def error_answer(error: Exception, request_id: str) -> tuple[int, HeaderList, by
     retry_after_s = error.retry_after_s if isinstance(error, RouterError) else None
     worth = status in _WORTH_RETRYING and body["error"]["code"] not in _NEVER_RETRY
     headers = _headers(request_id, worth=worth)
+    # For proxies: SHUTTING_DOWN is safe to send to another replica at once (config/envoy.yaml does).
+    headers.append((b"x-router-reason", body["error"]["router"]["reason"].encode()))
     if retry_after_s is not None and math.isfinite(retry_after_s):
         wait_s = max(retry_after_s, 0.0)
         headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
