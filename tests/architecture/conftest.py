@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED_MARK = "_pb2"
+MADE = frozenset({".git", ".venv", ".cache", "__pycache__", "build", "dist", "run"})
 
 Run = Callable[[Sequence[str | Path], Path], "subprocess.CompletedProcess[str]"]
 
@@ -23,9 +24,23 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def tracked() -> tuple[Path, ...]:
-    """Paths of the tracked files that are there, relative to the root."""
+    """Paths of the tracked files that are there, relative to the root; without git, of all that nothing made."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        return tuple(sorted(_not_made(Path())))
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return tuple(sorted(Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()))
+
+
+def _not_made(folder: Path) -> Iterator[Path]:
+    """Files below a folder of an unpacked archive, without environments, caches and what installing leaves."""
+    for path in sorted((ROOT / folder).iterdir()):
+        name = path.name
+        if name in MADE or name.endswith((".egg-info", ".so", "_cache")) or name.startswith((".coverage", ".hypo")):
+            continue
+        if path.is_dir():
+            yield from _not_made(folder / name)
+        elif path.is_file():
+            yield folder / name
 
 
 @pytest.fixture(scope="session")
