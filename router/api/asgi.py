@@ -21,33 +21,26 @@ class CallerGoneError(Exception):
     """The connection closed before the request was complete."""
 
 
-async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
-    """The whole body.
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """The whole body; how long it may take is the server's to say.
 
     Raises:
         BodyTooLargeError: as soon as that is known.
         CallerGoneError: the caller went away.
-        TimeoutError: the caller sends too slowly.
     """
-    async with asyncio.timeout(timeout_s):
+    parts: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            if len(body) > limit:
-                raise BodyTooLargeError
-            return body
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            if message["type"] != "http.request":
-                raise CallerGoneError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise BodyTooLargeError
-            if not message.get("more_body", False):
-                return b"".join(parts)
-            message = await receive()
+        if message["type"] != "http.request":
+            raise CallerGoneError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise BodyTooLargeError
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
+        parts.append(part)
 
 
 async def answer(send: Send, status: int, headers: HeaderList, body: bytes) -> None:

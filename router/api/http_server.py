@@ -1,7 +1,8 @@
 """Serves an ASGI application with uvicorn inside the router's own loop: the router starts it, and the router stops it.
 
 uvicorn by itself would take over the process's signals and bind late; here the socket is bound before anything else is
-started, so that a taken port is known at once. The parser has no bound on the head of a request, so one is set here.
+started, so that a taken port is known at once. The parser bounds neither the head of a request nor the time
+that it takes to arrive, so that is done here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
 _MAX_HEAD_BYTES = 64 * 1024
-_HEAD_TIMEOUT_S = 30.0
+_REQUEST_TIMEOUT_S = 120.0
 _LAST_S = 2.0
 
 
@@ -115,42 +116,51 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's own, with a bound on the size of a request's head and on the time it may take to arrive."""
+    """uvicorn's own, with bounds on the size of a request's head and on the time that a request takes to arrive.
+
+    A request that arrives in one read, as nearly all do, never sets the timer.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
+        self._in_request = True
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
+        self._timer = self.loop.call_later(_REQUEST_TIMEOUT_S, transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._in_request and self._timer is None:
+            self._timer = self.loop.call_later(_REQUEST_TIMEOUT_S, self.transport.close)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
                 self.send_400_response("Request head too large.")
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._in_request = True
 
     def on_headers_complete(self) -> None:
-        self._end_of_head()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end_of_head()
-        super().connection_lost(exc)
-
-    def _end_of_head(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        self._stop_timer()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_head = self._in_request = False
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -82,7 +82,7 @@ class Exchange:
             raise RouterError("the stream ended without an outcome")
 
     def _headers(self, base: HeaderList, candidate: Candidate | None) -> HeaderList:
-        headers = [*base, (b"x-request-id", _value(self._decoded.profile.request_id))]
+        headers = [*base, (b"x-request-id", self._decoded.profile.request_id.encode())]
         if candidate is not None:
             headers.append((b"x-router-backend", _value(candidate.backend)))
             headers.append((b"x-router-hardware", _value(str(candidate.hardware))))

@@ -34,7 +34,6 @@ Readiness = Callable[[], tuple[bool, Json]]
 Metrics = Callable[[], tuple[bytes, str]]
 Whole = tuple[int, HeaderList, bytes]
 
-_BODY_TIMEOUT_S = 60.0
 _LONGEST_ID = 128
 _MODELS = "/v1/models"
 _POST = {"/v1/chat/completions": decode_chat, "/v1/completions": decode_completion}
@@ -76,16 +75,14 @@ class OpenAiHttp:
             return
         try:
             _check_headers(headers, self._max_body_bytes)
-            body = await read_body(receive, limit=self._max_body_bytes, timeout_s=_BODY_TIMEOUT_S)
+            body = await read_body(receive, limit=self._max_body_bytes)
             decoded = decode(body, headers, request_id=request_id, now=self._clock.monotonic())
         except RouterError as error:
             await answer(send, *error_answer(error, request_id))
         except BodyTooLargeError:
             said = f"The body is larger than {self._max_body_bytes} bytes."
-            await answer(send, *_closing(http_problem(413, "body_too_large", said, request_id)))
-        except TimeoutError:
-            said = f"The body did not arrive within {_BODY_TIMEOUT_S:g} seconds."
-            await answer(send, *_closing(http_problem(408, "body_timeout", said, request_id)))
+            # The server reads and drops the rest: closing on a caller who still sends would lose this answer.
+            await answer(send, *http_problem(413, "body_too_large", said, request_id))
         except CallerGoneError:
             return
         else:
@@ -158,12 +155,6 @@ def _not_allowed(path: str, allowed: str, method: str, request_id: str) -> Whole
     said = f"{method} is not allowed on {path}; use {allowed}."
     status, headers, body = http_problem(405, "method_not_allowed", said, request_id)
     return status, [*headers, (b"allow", b"GET, HEAD" if allowed == "GET" else allowed.encode())], body
-
-
-def _closing(whole: Whole) -> Whole:
-    """The rest of the body is not waited for, so the connection cannot be used again."""
-    status, headers, body = whole
-    return status, [*headers, (b"connection", b"close")], body
 
 
 def _json(status: int, value: Json, request_id: str) -> Whole:

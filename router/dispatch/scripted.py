@@ -49,6 +49,7 @@ class ScriptedDirector:
                     raise step
                 else:
                     self.pulled += 1
+                    await asyncio.sleep(0)  # as a real one gives the loop its turn between two reads
                     yield step
             over = True
         finally:

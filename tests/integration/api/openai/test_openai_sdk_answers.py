@@ -1,0 +1,434 @@
+"""The official SDK gets answers from the HTTP face as it does from OpenAI."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+import pytest
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from pydantic import BaseModel
+
+from backends.contract import (
+    Chunk,
+    FinishReason,
+    ImagePart,
+    Message,
+    TextPart,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    ToolChoice,
+)
+from router.dispatch.events import Rerouted
+from router.dispatch.scripted import ScriptedDirector, Step, finished, routed, sample_candidate
+from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.request import Objective, Slo, StreamBreakAction
+
+MODEL = "llama-3.1-8b"
+ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
+WEATHER: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a place.",
+        "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
+        "strict": True,
+    },
+}
+STOP = Chunk(finish_reason=FinishReason.STOP)
+HELLO = (routed(), Chunk(text="Hel", events=1), Chunk(text="lo", events=1), STOP, finished())
+CALLS = (
+    routed(),
+    Chunk(tool_calls=(ToolCallDelta(index=0, id="call_1", name="weather"),), events=1),
+    Chunk(tool_calls=(ToolCallDelta(index=0, arguments='{"place":'),), events=1),
+    Chunk(
+        tool_calls=(
+            ToolCallDelta(index=0, arguments='"Rome"}'),
+            ToolCallDelta(index=1, id="call_2", name="weather", arguments='{"place":"Oslo"}'),
+        ),
+        events=2,
+    ),
+    Chunk(finish_reason=FinishReason.TOOL_CALLS),
+    finished(finish_reason="tool_calls"),
+)
+LOGPROBS = (
+    TokenLogprob(token="Hi", logprob=-0.1, bytes=(72, 105), top=(TokenLogprob(token="Ho", logprob=-2.5),)),
+    TokenLogprob(token="!", logprob=-0.2),
+)
+
+
+async def test_a_chat_answer_has_text_usage_and_the_model_that_answered(
+    client: AsyncOpenAI, director: ScriptedDirector
+) -> None:
+    """A request that is not streamed gives the joined text, the finish reason, and usage with its details."""
+    director.script = HELLO
+
+    answer = await client.chat.completions.create(model="fast-chat", messages=ASK, max_tokens=5, temperature=0.5)
+
+    assert answer.id.startswith("chatcmpl-")
+    assert answer.model == MODEL
+    assert answer.created == 1_800_000_000
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("Hello", "stop")
+    usage = answer.usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (7, 3, 10)
+    assert usage.prompt_tokens_details is not None
+    assert usage.prompt_tokens_details.cached_tokens == 2
+    assert usage.completion_tokens_details is not None
+    assert usage.completion_tokens_details.reasoning_tokens == 1
+    request, profile = director.served[0]
+    assert (request.model, request.sampling.max_output_tokens, request.sampling.temperature) == ("fast-chat", 5, 0.5)
+    assert answer.id == f"chatcmpl-{profile.request_id}"
+
+
+async def test_the_answer_says_where_it_came_from_and_what_it_cost(
+    client: AsyncOpenAI, director: ScriptedDirector
+) -> None:
+    """The `router` object and the headers name backend, hardware (emulated or not) and cost."""
+    director.script = HELLO
+
+    raw = await client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=ASK, extra_headers={"x-request-id": "abc-1"}
+    )
+    extra = raw.parse().model_extra
+
+    assert extra is not None
+    report = extra["router"]
+    assert (report["backend"], report["hardware"], report["emulated"]) == (
+        "h100-a",
+        "NVIDIA H100 SXM (emulated)",
+        True,
+    )
+    assert (report["cost_usd"], report["ttft_s"], report["tpot_s"]) == (0.00011, 0.06, 0.012)
+    assert report["attempts"] == [{"backend": "h100-a", "result": "OK", "duration_s": 0.5}]
+    assert "decision" not in report
+    assert raw.headers["x-request-id"] == "abc-1"
+    assert raw.headers["x-router-backend"] == "h100-a"
+    assert raw.headers["x-router-hardware"] == "NVIDIA H100 SXM (emulated)"
+    assert director.served[0][1].request_id == "abc-1"
+
+
+async def test_explain_adds_the_whole_decision(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """With explain, the answer holds each candidate's numbers; on a stream the first event does."""
+    director.script = HELLO
+    wish = {"router": {"explain": True}}
+
+    answer = await client.chat.completions.create(model=MODEL, messages=ASK, extra_body=wish)
+    stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True, extra_body=wish)
+    events = [event async for event in stream]
+
+    assert answer.model_extra is not None
+    assert events[0].model_extra is not None
+    decisions = (answer.model_extra["router"]["decision"], events[0].model_extra["router"]["decision"])
+    for decision in decisions:
+        assert decision["candidates"][0]["backend"] == "h100-a"
+        assert decision["candidates"][0]["terms_usd"] == {"cost": 0.000125, "latency": 0.000175}
+
+
+async def test_a_streamed_answer_arrives_in_pieces(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """A stream begins with the role, has one event for each chunk, then the finish reason; no usage unasked."""
+    director.script = HELLO
+
+    stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
+    events = [event async for event in stream]
+
+    assert [event.choices[0].delta.role for event in events] == ["assistant", None, None, None]
+    assert [event.choices[0].delta.content for event in events] == ["", "Hel", "lo", None]
+    assert [event.choices[0].finish_reason for event in events] == [None, None, None, "stop"]
+    assert {event.id for event in events} == {f"chatcmpl-{director.served[0][1].request_id}"}
+    assert {event.model for event in events} == {MODEL}
+    assert all(event.usage is None for event in events)
+
+
+async def test_the_usage_of_a_stream_comes_last_when_asked_for(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """With include_usage one more event has the usage and no choice."""
+    director.script = HELLO
+
+    stream = await client.chat.completions.create(
+        model=MODEL, messages=ASK, stream=True, stream_options={"include_usage": True}
+    )
+    events = [event async for event in stream]
+
+    assert [event.usage is None for event in events] == [True, True, True, True, False]
+    assert events[-1].choices == []
+    assert events[-1].usage is not None
+    assert events[-1].usage.total_tokens == 10
+
+
+async def test_reasoning_arrives_apart_from_the_text(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """Reasoning is `reasoning_content`, streamed and not, and never part of the text."""
+    director.script = (routed(), Chunk(reasoning="hm", events=1), Chunk(text="Yes", events=1), STOP, finished())
+
+    answer = await client.chat.completions.create(model=MODEL, messages=ASK, reasoning_effort="low")
+    stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
+    deltas = [event.choices[0].delta async for event in stream]
+
+    assert answer.choices[0].message.content == "Yes"
+    assert (answer.choices[0].message.model_extra or {})["reasoning_content"] == "hm"
+    assert [(d.model_extra or {}).get("reasoning_content") for d in deltas] == [None, "hm", None, None]
+    assert director.served[0][0].sampling.reasoning_effort == "low"
+
+
+async def test_tool_calls_are_put_together(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """Pieces of two calls become two whole calls; the tools reach the backend with their schema as it was written."""
+    director.script = CALLS
+
+    answer = await client.chat.completions.create(
+        model=MODEL,
+        messages=ASK,
+        tools=[WEATHER],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+        parallel_tool_calls=True,
+    )
+
+    message = answer.choices[0].message
+    assert message.content is None
+    assert answer.choices[0].finish_reason == "tool_calls"
+    calls = [call for call in message.tool_calls or () if call.type == "function"]
+    assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
+        ("call_1", "weather", '{"place":"Rome"}'),
+        ("call_2", "weather", '{"place":"Oslo"}'),
+    ]
+    request, profile = director.served[0]
+    assert request.tool_choice == ToolChoice(mode="function", name="weather", parallel=True)
+    assert (request.tools[0].name, request.tools[0].strict) == ("weather", True)
+    assert request.tools[0].parameters is not None
+    assert msgspec.json.decode(request.tools[0].parameters) == WEATHER["function"]["parameters"]
+    assert profile.needs == {Capability.TOOLS}
+
+
+async def test_streamed_tool_calls_are_put_together_by_the_sdk(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """The SDK's own accumulator makes the same two calls of a stream."""
+    director.script = CALLS
+
+    async with client.chat.completions.stream(model=MODEL, messages=ASK, tools=[WEATHER]) as stream:
+        answer = await stream.get_final_completion()
+
+    calls = answer.choices[0].message.tool_calls or []
+    assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
+        ("call_1", "weather", '{"place":"Rome"}'),
+        ("call_2", "weather", '{"place":"Oslo"}'),
+    ]
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
+async def test_a_conversation_with_tools_can_go_on(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """A former answer, as the SDK gives it back, and the tool's result are turns of the next request."""
+    director.script = CALLS
+    first = await client.chat.completions.create(model=MODEL, messages=ASK, tools=[WEATHER])
+    director.script = HELLO
+    turn = first.choices[0].message.model_dump()
+
+    await client.chat.completions.create(
+        model=MODEL,
+        messages=[*ASK, turn, {"role": "tool", "tool_call_id": "call_1", "content": "sun"}],  # type: ignore[list-item]  # what users do
+        tools=[WEATHER],
+    )
+
+    assert director.served[1][0].messages[1:] == (
+        Message(
+            role="assistant",
+            tool_calls=(
+                ToolCall(id="call_1", name="weather", arguments='{"place":"Rome"}'),
+                ToolCall(id="call_2", name="weather", arguments='{"place":"Oslo"}'),
+            ),
+        ),
+        Message(role="tool", content="sun", tool_call_id="call_1"),
+    )
+
+
+class Place(BaseModel):
+    """What the answer is to look like."""
+
+    name: str
+    people: int
+
+
+async def test_a_json_schema_gives_a_parsed_answer(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """The SDK's parse helper sends a schema, which reaches the backend, and reads the answer into its class."""
+    director.script = (routed(), Chunk(text='{"name":"Rome","people":3}', events=1), STOP, finished())
+
+    answer = await client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Place)
+
+    assert answer.choices[0].message.parsed == Place(name="Rome", people=3)
+    request, profile = director.served[0]
+    form = request.response_format
+    assert form is not None
+    assert (form.kind, form.name, form.strict) == ("json_schema", "Place", True)
+    assert form.schema is not None
+    assert msgspec.json.decode(form.schema)["required"] == ["name", "people"]
+    assert profile.needs == {Capability.JSON_SCHEMA}
+
+
+async def test_images_reach_the_backend(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """Text and image parts keep their order, and an image needs a backend that sees."""
+    director.script = HELLO
+    data = f"data:image/png;base64,{base64.b64encode(b'png').decode()}"
+
+    await client.chat.completions.create(
+        model=MODEL,
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {
+                "role": "user",
+                "name": "ann",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": data, "detail": "low"}},
+                ],
+            },
+        ],
+    )
+
+    request, profile = director.served[0]
+    assert request.messages == (
+        Message(role="system", content="Be brief."),
+        Message(role="user", name="ann", content=(TextPart(text="What is this?"), ImagePart(url=data, detail="low"))),
+    )
+    assert profile.needs == {Capability.VISION}
+
+
+async def test_logprobs_of_a_chat(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """Log probabilities and their alternatives arrive, streamed and not."""
+    director.script = (routed(), Chunk(text="Hi!", logprobs=LOGPROBS, events=2), STOP, finished())
+
+    answer = await client.chat.completions.create(model=MODEL, messages=ASK, logprobs=True, top_logprobs=1)
+    stream = await client.chat.completions.create(model=MODEL, messages=ASK, logprobs=True, stream=True)
+    events = [event async for event in stream]
+
+    for logprobs in (answer.choices[0].logprobs, events[1].choices[0].logprobs):
+        assert logprobs is not None
+        tokens = logprobs.content or []
+        assert [(t.token, t.logprob, t.bytes) for t in tokens] == [("Hi", -0.1, [72, 105]), ("!", -0.2, None)]
+        assert [(t.token, t.logprob) for t in tokens[0].top_logprobs] == [("Ho", -2.5)]
+    assert director.served[0][0].sampling.top_logprobs == 1
+
+
+async def test_a_raw_prompt_is_completed(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """/v1/completions answers with text, usage and log probabilities in the form of that endpoint."""
+    director.script = (routed(), Chunk(text="Hi!", logprobs=LOGPROBS, events=2), STOP, finished())
+
+    answer = await client.completions.create(model=MODEL, prompt="Say", logprobs=1, stop=["\n"])
+
+    assert answer.id.startswith("cmpl-")
+    assert answer.object == "text_completion"
+    assert (answer.choices[0].text, answer.choices[0].finish_reason) == ("Hi!", "stop")
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    assert (logprobs.tokens, logprobs.token_logprobs, logprobs.text_offset) == (["Hi", "!"], [-0.1, -0.2], [0, 2])
+    assert logprobs.top_logprobs == [{"Ho": -2.5}, {}]
+    request, profile = director.served[0]
+    assert (request.prompt, request.messages) == ("Say", ())
+    assert (request.sampling.max_output_tokens, request.sampling.stop) == (16, ("\n",))
+    assert profile.needs == {Capability.TEXT_COMPLETION, Capability.LOGPROBS}
+
+
+async def test_a_completion_streams(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """/v1/completions streams text, then the finish reason, then the usage that was asked for."""
+    director.script = HELLO
+
+    stream = await client.completions.create(
+        model=MODEL, prompt="Say", stream=True, stream_options={"include_usage": True}
+    )
+    events = [event async for event in stream]
+
+    assert [event.choices[0].text for event in events[:-1]] == ["Hel", "lo", ""]
+    assert [event.choices[0].finish_reason for event in events[:-1]] == [None, None, "stop"]
+    assert events[-1].choices == []
+    assert events[-1].usage is not None
+
+
+async def test_models_are_listed_and_found(client: AsyncOpenAI) -> None:
+    """Models, aliases and classes are listed, and each is found by its name, slashes included."""
+    listed = [model async for model in client.models.list()]
+    found = await client.models.retrieve("org/fast-chat")
+
+    assert [model.id for model in listed] == ["llama-3.1-8b", "org/fast-chat"]
+    assert found.id == "org/fast-chat"
+    assert (found.model_extra or {})["router"] == {
+        "kind": "alias",
+        "members": ["llama-3.1-8b"],
+        "context_tokens": 131_072,
+        "backends": ["lpu-1"],
+    }
+
+
+async def test_routing_wishes_travel_in_the_body_and_in_headers(
+    client: AsyncOpenAI, director: ScriptedDirector
+) -> None:
+    """Headers and extra_body both reach the profile, and the body wins where both speak."""
+    director.script = HELLO
+
+    await client.chat.completions.create(
+        model=MODEL,
+        messages=ASK,
+        user="ann",
+        prompt_cache_key="chat-7",
+        extra_headers={
+            "x-router-privacy": "on_device",
+            "x-router-regions": "eu-*, us-1",
+            "x-router-slo-ttft-s": "0.5",
+            "x-router-slo-tpot-s": "0.05",
+            "x-router-timeout-s": "30",
+        },
+        extra_body={"router": {"privacy": "own_hardware", "objective": "cost", "slo": {"ttft_s": 0.2}}},
+    )
+
+    request, profile = director.served[0]
+    assert request.end_user == "ann"
+    assert profile.session_key == "chat-7"
+    assert profile.objective is Objective.COST
+    assert profile.placement.privacy is PrivacyLevel.OWN_HARDWARE
+    assert profile.placement.regions == ("eu-*", "us-1")
+    assert profile.slo == Slo(ttft_s=0.2, tpot_s=0.05)
+    assert profile.deadline_s == pytest.approx(1_030.0)
+
+
+async def test_another_backend_can_take_over(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """CONTINUE shows no seam on a stream; RESTART voids what was gathered for an answer that is not streamed."""
+    other = sample_candidate(backend="lpu-1")
+
+    def script(resume: StreamBreakAction) -> tuple[Step, ...]:
+        rerouted = Rerouted(
+            from_backend="h100-a", candidate=other, reason="STREAM_BROKEN", detail="reset\nby peer", resume=resume
+        )
+        before, after = Chunk(text="He", events=1), Chunk(text="llo", events=1)
+        return (routed(), before, rerouted, after, STOP, finished(candidate=other))
+
+    director.script = script(StreamBreakAction.CONTINUE)
+    stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
+    text = [event.choices[0].delta.content async for event in stream]
+    director.script = script(StreamBreakAction.RESTART)
+    answer = await client.chat.completions.create(
+        model=MODEL, messages=ASK, extra_body={"router": {"on_stream_break": "restart"}}
+    )
+
+    assert text == ["", "He", "llo", None]
+    assert answer.choices[0].message.content == "llo"
+    assert (answer.model_extra or {})["router"]["backend"] == "lpu-1"
+
+
+async def test_what_has_no_effect_is_named(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """Accepted fields without effect are listed in the answer and in a header."""
+    director.script = HELLO
+
+    raw = await client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=ASK, store=True, metadata={"a": "b"}, service_tier="auto", n=1
+    )
+
+    assert raw.headers["x-router-ignored"] == "metadata,store"
+    assert (raw.parse().model_extra or {})["router"]["ignored"] == ["metadata", "store"]
+
+
+async def test_an_extension_field_reaches_the_backend(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """top_k, min_p and repetition_penalty, which many engines share, travel in extra_body."""
+    director.script = HELLO
+
+    await client.chat.completions.create(
+        model=MODEL, messages=ASK, extra_body={"top_k": 40, "min_p": 0.1, "repetition_penalty": 1.1}
+    )
+
+    sampling = director.served[0][0].sampling
+    assert (sampling.top_k, sampling.min_p, sampling.repetition_penalty) == (40, 0.1, 1.1)
