@@ -35,7 +35,7 @@ def _not_made(folder: Path) -> Iterator[Path]:
     """Files below a folder of an unpacked archive, without environments, caches and what installing leaves."""
     for path in sorted((ROOT / folder).iterdir()):
         name = path.name
-        if name in MADE or name.endswith((".egg-info", ".so", "_cache")) or name.startswith((".coverage", ".hypo")):
+        if (path.is_dir() and name in MADE) or name.endswith((".egg-info", ".so", "_cache")) or name.startswith((".coverage", ".hypo")):
             continue
         if path.is_dir():
             yield from _not_made(folder / name)
