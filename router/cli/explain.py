@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from router.cli.options import SECONDS
 from router.cli.request import build_request, request_options
-from router.cli.rpc import ADMIN_TIMEOUT_S, EXIT_FAILED, address_option, connected, inference_stub, json_option
+from router.cli.rpc import EXIT_FAILED, address_option, connected, inference_stub, json_option
 from router.cli.show import dollars, enum_name, hardware, print_message, print_table, seconds
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
@@ -16,9 +17,10 @@ from router.v1 import inference_pb2 as pb
 @click.command()
 @request_options
 @click.option("--why-not", metavar="BACKEND", default="", help="What would have to change for it to be chosen.")
+@click.option("--timeout", **SECONDS, help="Deadline that the request would have. Default: none.")
 @address_option
 @json_option
-def explain(*, address: str, as_json: bool, why_not: str, **options: Any) -> None:
+def explain(*, address: str, as_json: bool, why_not: str, timeout: float | None, **options: Any) -> None:
     """Shows every candidate for PROMPT with its objective term by term, and who was dropped and why.
 
     Exit code 1 when nothing could serve the request.
@@ -26,7 +28,7 @@ def explain(*, address: str, as_json: bool, why_not: str, **options: Any) -> Non
     request = build_request(options)
     with connected(address, as_json=as_json) as channel:
         response = inference_stub(channel).Explain(
-            pb.ExplainRequest(request=request, why_not_backend=why_not), timeout=ADMIN_TIMEOUT_S
+            pb.ExplainRequest(request=request, why_not_backend=why_not), timeout=timeout
         )
     if as_json:
         print_message(response)
@@ -40,8 +42,8 @@ def explain(*, address: str, as_json: bool, why_not: str, **options: Any) -> Non
 
 def show_decision(decision: common_pb2.Decision) -> None:
     """The decision as two tables."""
-    chosen = f"{decision.backend} ({decision.model})" if decision.backend else "nothing can serve this request"
-    click.echo(f"Chosen: {chosen}. {decision.why}".rstrip())
+    chosen = f"Chosen: {decision.backend} ({decision.model})." if decision.backend else "Refused:"
+    click.echo(f"{chosen} {decision.why}".rstrip())
     if decision.slo_infeasible:
         click.echo("No backend is likely enough to meet the SLO.")
     names = list(dict.fromkeys(term.name for candidate in decision.candidates for term in candidate.terms))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 
@@ -59,9 +60,11 @@ def seconds(value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    if value == 0.0:
+    """Two significant digits, never an exponent: "$0.000036"."""
+    if abs(value) < 1e-9:
         return "$0"
-    return f"${value:.2f}" if abs(value) >= 1.0 else f"${value:.2g}"
+    digits = max(2, 1 - math.floor(math.log10(abs(value))))
+    return f"${value:.{digits}f}"
 
 
 def hardware(label: common_pb2.Hardware) -> str:

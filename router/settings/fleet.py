@@ -130,7 +130,7 @@ def build_fleet(
 
 def backend_of(backend_id: str, entry: BackendEntry, address: str) -> Backend:
     """The value that an entry describes, with its address filled in."""
-    fields = entry.model_dump(exclude={"models", "capabilities", "labels", "address"})
+    fields = entry.model_dump(exclude={"id", "models", "capabilities", "labels", "address"})
     return Backend(
         id=backend_id,
         address=address,
