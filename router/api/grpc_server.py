@@ -49,6 +49,7 @@ class GrpcServers:
         pick_free_ports: bool = False,
         max_message_bytes: int = 8 * 1024 * 1024,
         max_connection_age_s: float | None = None,
+        client_ping_interval_s: float = 10.0,
     ) -> None:
         self.host = host
         self.grpc_port = grpc_port
@@ -57,7 +58,7 @@ class GrpcServers:
         self._admin = admin
         self._ready = ready
         self._pick_free_ports = pick_free_ports
-        self._options = _options(max_message_bytes, max_connection_age_s)
+        self._options = _options(max_message_bytes, max_connection_age_s, client_ping_interval_s)
         self._servers: list[grpc.aio.Server] = []
         self._healths: list[Health] = []
 
@@ -115,7 +116,9 @@ class GrpcServers:
         return server.add_insecure_port(f"{address}:0")
 
 
-def _options(max_message_bytes: int, max_connection_age_s: float | None) -> list[tuple[str, int]]:
+def _options(
+    max_message_bytes: int, max_connection_age_s: float | None, client_ping_interval_s: float
+) -> list[tuple[str, int]]:
     options = [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -124,8 +127,8 @@ def _options(max_message_bytes: int, max_connection_age_s: float | None) -> list
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # A little under ten seconds, so that a client whose timer is early by a blink is not sent away for it.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_500),
+        # A little less, so that a client whose timer is early by a blink is not sent away for it.
+        ("grpc.http2.min_ping_interval_without_data_ms", round(client_ping_interval_s * 950)),
     ]
     if max_connection_age_s is not None:
         # Streams in flight keep their connection: the grace period is infinite unless set.

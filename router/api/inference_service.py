@@ -20,11 +20,11 @@ from typing import Any, cast
 import grpc.aio
 
 from router.api import rescue
-from router.api.directing import Directing
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
 from router.api.wire.proto_response import encode_decision, encode_event, encode_models, encode_pick
 from router.clock import Clock
+from router.dispatch.directing import Directing
 from router.v1 import inference_pb2 as pb
 from router.v1 import inference_pb2_grpc
 

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from functools import lru_cache
 
 from router.api.asgi import Departure, HeaderList, Receive, Send, answer
-from router.api.directing import Directing
 from router.api.openai_errors import error_answer, error_body
 from router.api.wire.openai_request import Decoded
 from router.api.wire.openai_response import WholeAnswer
 from router.api.wire.openai_stream import StreamEncoder, error_event
+from router.dispatch.directing import Directing
 from router.dispatch.events import ServeEvent
 from router.domain.decision import Candidate
 from router.errors import RouterError, ShuttingDown

@@ -21,12 +21,12 @@ from router.api.asgi import (
     answer,
     read_body,
 )
-from router.api.directing import Directing
 from router.api.openai_errors import error_answer, http_problem
 from router.api.openai_exchange import Exchange
 from router.api.wire.openai_report import Json
 from router.api.wire.openai_request import decode_chat, decode_completion
 from router.clock import Clock
+from router.dispatch.directing import Directing
 from router.dispatch.events import ModelListing
 from router.errors import InvalidRequest, RouterError, UnknownModel, Violation
 
