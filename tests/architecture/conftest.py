@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED_MARK = "_pb2"
-MADE = frozenset({".git", ".venv", ".cache", "__pycache__", "build", "dist", "run"})
+MADE = frozenset({".git", ".venv", ".cache", "__pycache__", "build", "dist", "run", ".hypothesis"})
 
 Run = Callable[[Sequence[str | Path], Path], "subprocess.CompletedProcess[str]"]
 
@@ -35,7 +35,8 @@ def _not_made(folder: Path) -> Iterator[Path]:
     """Files below a folder of an unpacked archive, without environments, caches and what installing leaves."""
     for path in sorted((ROOT / folder).iterdir()):
         name = path.name
-        if (path.is_dir() and name in MADE) or name.endswith((".egg-info", ".so", "_cache")) or name.startswith((".coverage", ".hypo")):
+        made = name in MADE if path.is_dir() else name.startswith(".coverage")
+        if made or name.endswith((".egg-info", ".so", "_cache")):
             continue
         if path.is_dir():
             yield from _not_made(folder / name)
