@@ -148,7 +148,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     A read whose events would break that order becomes several chunks. `events` counts the upstream events that carried
     output (text, reasoning or tool calls): for servers that send a token per event it is the number of tokens.
-    The last chunk of a complete answer has `finish_reason`; usage may come with it or alone after it, the last one wins.
+    The last chunk of a complete answer has `finish_reason`; usage may come with it or alone after it, and the last one
+    wins.
     """
 
     text: str = ""
@@ -194,7 +195,7 @@ class Backend(Protocol):
         ...
 
     async def probe(self, *, timeout_s: float) -> LoadReport:
-        """Asks for liveness and load by the cheapest endpoints of the family; never one that generates, drains or bills."""
+        """Asks for liveness and load at the cheapest endpoints of the family, never one that generates or bills."""
         ...
 
     async def aclose(self) -> None: ...

@@ -47,7 +47,7 @@ class OpenAIChatBackend:
         secret = auth.resolve(spec.credential, env)
         self._secret = auth.Secret(secret) if secret is not None else None
         credential = _credential(self._profile, secret)
-        self._headers = [
+        headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream"),
             (b"accept-encoding", b"identity"),
@@ -55,6 +55,7 @@ class OpenAIChatBackend:
             *credential,
         ]
         self._urls = {path: endpoint(spec.base_url, path) for path in (CHAT_PATH, COMPLETIONS_PATH)}
+        self._headers = {path: [(b"host", url.netloc), *headers] for path, url in self._urls.items()}
         connect = spec.connect_timeout_s
         self._extensions = {"timeout": {"connect": connect, "pool": connect, "read": None, "write": None}}
         self._prober = Prober(spec, self._profile, control, headers=credential)
@@ -74,8 +75,13 @@ class OpenAIChatBackend:
         upstream = httpx.Request(
             "POST",
             self._urls[path],
-            headers=[*self._headers, (b"x-request-id", request_id.encode("ascii", "replace"))],
-            content=body,
+            headers=[
+                *self._headers[path],
+                (b"content-length", b"%d" % len(body)),
+                (b"x-request-id", request_id.encode("ascii", "replace")),
+            ],
+            # As a stream and with all its headers: completing them costs httpx as much as the rest of the exchange.
+            stream=httpx.ByteStream(body),
             extensions=self._extensions,
         )
         decoder = ChatDecoder(self._profile, read_failure=self._read_failure)

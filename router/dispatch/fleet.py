@@ -31,6 +31,8 @@ from router.scheduling.objective import Weights
 log = structlog.get_logger(__name__)
 BuildAdapter = Callable[[BackendSpec], Adapter]
 UNKNOWN_HEALTH = Health()
+# Labels of this form are settings of the adapter itself, as the scripted backend has them.
+OPTION = "option."
 
 
 @dataclass(slots=True)
@@ -244,5 +246,5 @@ def adapter_spec(backend: Backend) -> BackendSpec:
         base_url=backend.address,
         profile=backend.profile,
         credential=backend.credential,
-        options=dict(backend.labels),
+        options={name.removeprefix(OPTION): value for name, value in backend.labels if name.startswith(OPTION)},
     )
