@@ -194,3 +194,32 @@ async def test_a_free_port_is_picked_where_that_is_allowed(director: ToldDirecto
     async with connected(servers.grpc_port) as channel:
         assert (await stub_of(channel).Generate(REQUEST).read()).WhichOneof("event") == "finished"
     await servers.stop(0.0)
+
+
+async def test_clients_may_ping_without_calls_but_not_faster_than_agreed(director: ToldDirector) -> None:
+    """Keepalive pings at the agreed interval keep an idle connection; pings far below it end it."""
+
+    async def survives(agreed_s: float) -> bool:
+        servers = GrpcServers(
+            inference=InferenceService(director, SystemClock()),
+            admin=None,
+            ready=lambda: True,
+            grpc_port=0,
+            client_ping_interval_s=agreed_s,
+        )
+        await servers.start()
+        every_second = (("grpc.keepalive_time_ms", 1_000), ("grpc.keepalive_permit_without_calls", 1))
+        async with connected(servers.grpc_port, *every_second, ("grpc.http2.max_pings_without_data", 0)) as channel:
+            await channel.channel_ready()
+            try:
+                async with asyncio.timeout(6):
+                    await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+                stayed = False
+            except TimeoutError:
+                stayed = True
+        await servers.stop(0.0)
+        return stayed
+
+    kept, flooded = await asyncio.gather(survives(1.0), survives(60.0))
+    assert kept
+    assert not flooded
