@@ -69,7 +69,10 @@ def test_nothing_is_left_to_be_done(sources: tuple[Path, ...], root: Path) -> No
 
 def test_no_type_is_ignored_wholesale(sources: tuple[Path, ...], root: Path) -> None:
     """Each ignored finding names its rule and, for ruff, its reason."""
-    bare = re.compile(r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)|#\s*noqa:\s*[A-Z0-9, ]+$|#\s*ruff:\s*noqa", re.MULTILINE)
+    bare = re.compile(
+        r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)|#\s*noqa:\s*[A-Z0-9, ]+$|#\s*ruff:\s*noqa(?!: [A-Z0-9, ]+ - )",
+        re.MULTILINE,
+    )
     found = {f"{path}: {match[0]}" for path in sources if (match := bare.search((root / path).read_text("utf-8")))}
 
     assert not found
