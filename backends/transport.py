@@ -60,7 +60,7 @@ class FastTransport(httpx.AsyncBaseTransport):
         try:
             body: bytes | None = request.content
         except httpx.RequestNotRead:
-            body = None  # a streamed one
+            body = request.read() if isinstance(request.stream, httpx.ByteStream) else None  # None is a streamed one
         head = encode_head(request, body)
         url = request.url
         origin = (url.scheme, url.raw_host, url.port)

@@ -43,7 +43,7 @@ class Owner(Protocol):
         ...
 
 
-class _StopParsing(Exception):  # noqa: N818 - a signal through the parser's C frames, never seen by a caller
+class _StopParsing(Exception):
     """Raised inside a parser callback when nothing after this byte belongs to the response."""
 
 

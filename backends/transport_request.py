@@ -6,13 +6,22 @@ behind this module checks again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 import httpx
 
 from backends.transport_connection import WRITE_PIECE_BYTES
 
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+
+
+def post(url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> httpx.Request:
+    """The cheapest httpx request: `headers` are made once and hold everything but Content-Length (also Host).
+
+    httpx.Request(content=...) costs 6 us more to look for headers that it might have to add.
+    """
+    framed_headers = [*headers, (b"Content-Length", b"%d" % len(body))]
+    return httpx.Request("POST", url, headers=framed_headers, stream=httpx.ByteStream(body))
 
 
 def encode_head(request: httpx.Request, body: bytes | None) -> bytes:

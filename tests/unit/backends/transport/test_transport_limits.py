@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from backends.transport import FastTransport
+from backends.transport_request import post
 from tests.unit.backends.transport.conftest import Peer, StartUpstream, fetch, read
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -254,6 +255,23 @@ async def test_streamed_request_bodies(
     _, body = await fetch(transport, "POST", server.url(), content=pieces(), headers=headers)
     assert body == b"ok"
     assert server.peers[0].requests[0].endswith(b"\r\n\r\nonetwo")
+
+
+async def test_a_request_made_beforehand(transport: FastTransport, upstream: StartUpstream) -> None:
+    """A request of ready headers is the same on the wire as one that httpx completes, and reuses connections."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.write(OK)
+
+    server = await upstream(script)
+    url = httpx.URL(server.url("/v1?a=b"))
+    await fetch(transport, "POST", server.url("/v1?a=b"), content=b"ask", headers={"X-A": "b"})
+    response = await transport.handle_async_request(post(url, [(b"Host", url.netloc), (b"X-A", b"b")], b"ask"))
+    assert await read(response) == b"ok"
+    (peer,) = server.peers
+    assert peer.requests[0] == peer.requests[1]
 
 
 @pytest.mark.parametrize("length", ["5", "7"])
