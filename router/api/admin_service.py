@@ -22,7 +22,7 @@ from router.api.inference_service import request_id_of
 from router.api.wire import admin as wire
 from router.api.wire.admin import FleetRules
 from router.clock import Clock
-from router.domain.fleet import LiveLoad, Backend, FleetSnapshot, Health
+from router.domain.fleet import Backend, FleetSnapshot, Health, LiveLoad
 from router.errors import AlreadyExists, InvalidRequest, NotFound, StaleVersion, StoreUnavailable, Violation
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
@@ -198,7 +198,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             except StoreUnavailable:
                 # The watch outlives an outage; what happened meanwhile is in the stream afterwards.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), _RETRY_S)
+                    async with asyncio.timeout(_RETRY_S):
+                        await wake.wait()
                 continue
             for entry in page:
                 if cursor and entry.change.fleet_version != cursor + 1:

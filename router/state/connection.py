@@ -7,7 +7,6 @@ operation has a hard limit: a store that is slow, frozen or black-holed is the s
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,7 +55,9 @@ def open_client(url: str, *, timeout_s: float) -> redis.Redis:
         connection_class=connection_class,
         max_connections=MAX_CONNECTIONS,
         timeout=timeout_s,
-        socket_timeout=timeout_s,
+        # `reach` bounds every operation. With a timeout of its own redis-py sends inside asyncio.wait_for, which loses
+        # a cancellation that comes with the result (Python 3.11): the task would run on.
+        socket_timeout=None,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
@@ -83,7 +84,7 @@ async def reach(what: str, timeout_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise StoreUnavailable(f"{what}: the state store did not answer within {timeout_s:g} s") from None
-    except (AuthenticationError, NoPermissionError) as error:
-        raise StoreUnavailable(f"{what}: the state store refuses our credentials: {error}") from error
-    except (RedisError, OSError, ssl.SSLError) as error:
-        raise StoreUnavailable(f"{what}: {type(error).__name__}: {error}") from error
+    except (RedisError, OSError) as error:
+        refused = any(isinstance(e, AuthenticationError | NoPermissionError) for e in (error, error.__cause__))
+        why = "the state store refuses our credentials" if refused else type(error).__name__
+        raise StoreUnavailable(f"{what}: {why}: {error}") from error

@@ -147,8 +147,8 @@ class ValkeyStore:
 
     async def changes(self, *, after: int, limit: int, block_s: float = 0.0) -> tuple[Entry, ...]:
         async with reach("read changes", self._timeout_s + block_s):
-            # BLOCK 0 would wait for ever; the socket's own timeout is the operations' and must outlast the block.
-            block_ms = min(round(block_s * 1000), round(self._timeout_s * 500)) or None
+            # BLOCK 0 would wait for ever.
+            block_ms = round(block_s * 1000) or None
             reply: Any = await self._client.xread({self._keys.changes: f"{after}-0"}, count=limit, block=block_ms)
         found = reply[0][1] if reply else ()
         entries = (codec.decode_entry(entry_id, fields) for entry_id, fields in found)

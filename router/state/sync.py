@@ -22,7 +22,7 @@ from router.state.view import FleetView
 
 _log = logging.getLogger(__name__)
 
-BLOCK_S = 0.25
+BLOCK_S = 0.2
 BACKOFF_FIRST_S = 0.02
 BACKOFF_CAP_S = 0.25
 _READ_LIMIT = 512

@@ -24,7 +24,8 @@ class FleetView:
         self._snapshot = FleetSnapshot()
         self._callbacks: list[OnChange] = []
         self._contact: float | None = None
-        self._connected = False
+        self._announced = {True: asyncio.Event(), False: asyncio.Event()}
+        self._announced[False].set()
         self._loaded = asyncio.Event()
 
     @property
@@ -34,7 +35,7 @@ class FleetView:
     @property
     def connected(self) -> bool:
         """The store answered last time."""
-        return self._connected
+        return self._announced[True].is_set()
 
     @property
     def loaded(self) -> bool:
@@ -58,12 +59,20 @@ class FleetView:
     async def wait_loaded(self) -> None:
         await self._loaded.wait()
 
+    async def wait_connected(self, *, connected: bool) -> None:
+        """Waits until the store answers, or until it does not."""
+        await self._announced[connected].wait()
+
     async def wait_version(self, version: int, *, timeout_s: float | None = None) -> bool:
         """Waits until the snapshot is at this fleet version; False when it has not come in time."""
-        if self._snapshot.version >= version:
+        return await self.wait_for(lambda snapshot: snapshot.version >= version, timeout_s=timeout_s)
+
+    async def wait_for(self, condition: Callable[[FleetSnapshot], bool], *, timeout_s: float | None = None) -> bool:
+        """Waits for a snapshot that meets the condition; False when none has come in time."""
+        if condition(self._snapshot):
             return True
         reached = asyncio.Event()
-        stop = self.on_change(lambda snapshot: reached.set() if snapshot.version >= version else None)
+        stop = self.on_change(lambda snapshot: reached.set() if condition(snapshot) else None)
         try:
             async with asyncio.timeout(timeout_s):
                 await reached.wait()
@@ -84,7 +93,11 @@ class FleetView:
 
     def contact(self, now_monotonic: float) -> None:
         self._contact = now_monotonic
-        self._connected = True
+        self._connect(connected=True)
 
     def disconnect(self) -> None:
-        self._connected = False
+        self._connect(connected=False)
+
+    def _connect(self, *, connected: bool) -> None:
+        self._announced[connected].set()
+        self._announced[not connected].clear()
