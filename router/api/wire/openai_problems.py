@@ -23,6 +23,7 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$", re.DOTA
 _WRONG_VALUE = re.compile(r"^Invalid (?:enum )?value (?P<value>.*)$", re.DOTALL)
 _STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|\.(?P<name>[^.\[]+)")
 _LONGEST_SHOWN = 80
+_SHORTEST_PART = 3
 
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ def invalid(problem: str, root: object, *, prefix: str = "") -> InvalidRequest:
     if unknown:
         name = unknown["name"][:_LONGEST_SHOWN]
         valid = tuple(key for node in _walk(root, steps) for key in _keys(node))
-        return UnknownParameter(
-            Violation(_dotted(prefix, (*steps, name)), f"is not a known field{nearest(name, valid)}")
-        )
+        # A union, such as messages of different roles: the name is known to another member of it.
+        said = "does not belong here" if name in valid else f"is not a known field{nearest(name, valid)}"
+        return UnknownParameter(Violation(_dotted(prefix, (*steps, name)), said))
     wrong = _WRONG_VALUE.match(said)
     if wrong:
         value = wrong["value"].strip("'\"")[:_LONGEST_SHOWN]
@@ -73,7 +74,11 @@ def invalid(problem: str, root: object, *, prefix: str = "") -> InvalidRequest:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A bracket that asks "did you mean 'x'?", or nothing where nothing is near."""
-    found = difflib.get_close_matches(name, sorted(set(valid)), n=1, cutoff=0.6)
+    names = sorted(set(valid))
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not found and len(name) >= _SHORTEST_PART:
+        holding = [candidate for candidate in names if name in candidate]
+        found = holding if len(holding) == 1 else []
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 
