@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, cast
@@ -20,15 +21,17 @@ from typing import Any, cast
 import grpc.aio
 
 from router.api import rescue
+from router.api.rescue import REQUEST_ID_KEY
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
 from router.api.wire.proto_response import encode_decision, encode_event, encode_models, encode_pick
 from router.clock import Clock
 from router.dispatch.directing import Directing
+from router.dispatch.events import Chunk, ServeEvent
+from router.errors import RouterError
 from router.v1 import inference_pb2 as pb
 from router.v1 import inference_pb2_grpc
 
-REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,7 +46,10 @@ def request_id_of(context: Context) -> str:
 
 
 class _Call:
-    """The frame around a handler: the request id at its beginning, the status of what went wrong at its end."""
+    """The frame around a handler: the request id, and the status of what went wrong.
+
+    The id is in the trailing metadata: sending the initial metadata by itself costs one more turn of C-core's threads.
+    """
 
     __slots__ = ("context", "request_id")
 
@@ -52,7 +58,7 @@ class _Call:
         self.request_id = request_id_of(context)
 
     async def __aenter__(self) -> str:
-        await self.context.send_initial_metadata(((REQUEST_ID_KEY, self.request_id),))
+        self.context.set_trailing_metadata(((REQUEST_ID_KEY, self.request_id),))
         return self.request_id
 
     async def __aexit__(
@@ -60,6 +66,31 @@ class _Call:
     ) -> None:
         if isinstance(error, Exception):
             await rescue.abort(self.context, error, self.request_id)
+
+
+async def _send(events: AsyncGenerator[ServeEvent], context: Context, *, explain: bool) -> None:
+    """Writes each event; the chunk that ends the answer travels in one message with what is said of the whole."""
+    held: pb.GenerateResponse | None = None
+    try:
+        async for event in events:
+            message = encode_event(event, explain=explain)
+            if message is None:
+                continue
+            if held is not None:
+                last, held = held, None
+                if message.HasField("finished"):
+                    last.finished.CopyFrom(message.finished)
+                    message = last
+                else:
+                    await context.write(last)
+            if isinstance(event, Chunk) and event.finish_reason is not None:
+                held = message
+            else:
+                await context.write(message)
+    except RouterError:
+        if held is not None:
+            await context.write(held)
+        raise
 
 
 class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
@@ -73,10 +104,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         async with _Call(context) as request_id:
             content, profile = decode_generate(request, request_id=request_id, deadline_s=self._deadline_s(context))
             async with aclosing(self._director.serve(content, profile)) as events:
-                async for event in events:
-                    message = encode_event(event, explain=profile.explain)
-                    if message is not None:
-                        await context.write(message)
+                await _send(events, context, explain=profile.explain)
 
     async def Pick(self, request: pb.PickRequest, context: Context) -> pb.PickResponse:
         async with _Call(context) as request_id:

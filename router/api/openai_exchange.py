@@ -18,6 +18,7 @@ from router.domain.decision import Candidate
 from router.errors import RouterError, ShuttingDown
 
 _LAST_WORDS_S = 1.0
+_LONGEST_LIST = 1_000
 _JSON: HeaderList = [(b"content-type", b"application/json")]
 _EVENTS: HeaderList = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -88,7 +89,7 @@ class Exchange:
             headers.append((b"x-router-hardware", _value(str(candidate.hardware))))
             headers.append((b"x-router-predicted-cost-usd", b"%.9g" % candidate.prediction.cost_usd))
         if self._decoded.ignored:
-            headers.append((b"x-router-ignored", _value(",".join(self._decoded.ignored))))
+            headers.append((b"x-router-ignored", _short(",".join(self._decoded.ignored))))
         return headers
 
     def _end(self) -> None:
@@ -119,6 +120,11 @@ class Exchange:
                 await self._fail(error)
         except TimeoutError:
             return
+
+
+def _short(text: str) -> bytes:
+    """A list whose length the caller decides, cut to what clients and proxies take in a header."""
+    return text.encode("ascii", "replace") if len(text) <= _LONGEST_LIST else text[:_LONGEST_LIST].encode() + b"..."
 
 
 @lru_cache(maxsize=4096)

@@ -28,6 +28,7 @@ from router.errors import RouterError, Violation
 
 DOMAIN = "router.v1"
 _DETAILS_KEY = "grpc-status-details-bin"
+REQUEST_ID_KEY = "x-request-id"
 _MESSAGE_BYTES = 600
 _DETAILS_BYTES = 3_500
 _LONGEST_WAIT_S = 86_400.0
@@ -194,7 +195,9 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, r
     if not isinstance(error, RouterError):
         _log.error("unexpected error, request_id=%s", request_id, exc_info=error)
     status = to_grpc_status(error, request_id)
-    await context.abort(rescue(error).grpc, status.message, ((_DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(
+        rescue(error).grpc, status.message, ((REQUEST_ID_KEY, request_id), (_DETAILS_KEY, status.SerializeToString()))
+    )
 
 
 def _known(error: Exception) -> RouterError:

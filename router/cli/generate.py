@@ -77,31 +77,30 @@ def _relay(call: Iterable[pb.GenerateResponse], *, as_json: bool) -> pb.Finished
 
 
 def _show(event: pb.GenerateResponse, answer: _Answer) -> None:
-    match event.WhichOneof("event"):
-        case "routed":
-            answer.routed = event.routed
-        case "delta":
-            if event.delta.reasoning.text:
-                click.echo(event.delta.reasoning.text, nl=False, err=True)
-            answer.write(event.delta.text.text)
-            for piece in event.delta.tool_calls:
-                name, arguments = answer.calls.setdefault(piece.index, ["", ""])
-                answer.calls[piece.index] = [name or piece.name, arguments + piece.arguments_json]
-        case "rerouted":
-            answer.end_line()
-            answer.routed = event.rerouted.to
-            again = event.rerouted.resume == pb.STREAM_BREAK_ACTION_RESTART
-            if again:
-                answer.calls.clear()
-            click.echo(
-                f"rerouted from {event.rerouted.from_backend} to {event.rerouted.to.backend}: {event.rerouted.reason}"
-                f"{'; the answer starts over' if again else ''}",
-                err=True,
-            )
-        case "finished":
-            answer.end_line()
-            for name, arguments in answer.calls.values():
-                answer.write(f"{name}({arguments})\n")
+    if event.HasField("routed"):
+        answer.routed = event.routed
+    if event.HasField("rerouted"):
+        answer.end_line()
+        answer.routed = event.rerouted.to
+        again = event.rerouted.resume == pb.STREAM_BREAK_ACTION_RESTART
+        if again:
+            answer.calls.clear()
+        click.echo(
+            f"rerouted from {event.rerouted.from_backend} to {event.rerouted.to.backend}: {event.rerouted.reason}"
+            f"{'; the answer starts over' if again else ''}",
+            err=True,
+        )
+    if event.HasField("delta"):
+        if event.delta.reasoning.text:
+            click.echo(event.delta.reasoning.text, nl=False, err=True)
+        answer.write(event.delta.text.text)
+        for piece in event.delta.tool_calls:
+            name, arguments = answer.calls.setdefault(piece.index, ["", ""])
+            answer.calls[piece.index] = [name or piece.name, arguments + piece.arguments_json]
+    if event.HasField("finished"):
+        answer.end_line()
+        for name, arguments in answer.calls.values():
+            answer.write(f"{name}({arguments})\n")
 
 
 def summary(routed: pb.Routed | None, finished: pb.Finished) -> str:

@@ -40,6 +40,7 @@ class Finished:
 
 
 ServeEvent = Routed | Chunk | Rerouted | Finished
+__all__ = ["Chunk", "Finished", "ModelListing", "Pick", "Rerouted", "Routed", "ServeEvent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

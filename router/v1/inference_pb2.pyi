@@ -422,16 +422,16 @@ class Finished(_message.Message):
     def __init__(self, reason: _Optional[_Union[_common_pb2.FinishReason, str]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., cost_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., backend: _Optional[str] = ..., model: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., request_id: _Optional[str] = ..., stop_sequence: _Optional[str] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("routed", "delta", "rerouted", "finished")
+    __slots__ = ("routed", "rerouted", "delta", "finished")
     ROUTED_FIELD_NUMBER: _ClassVar[int]
-    DELTA_FIELD_NUMBER: _ClassVar[int]
     REROUTED_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     routed: Routed
-    delta: Delta
     rerouted: Rerouted
+    delta: Delta
     finished: Finished
-    def __init__(self, routed: _Optional[_Union[Routed, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+    def __init__(self, routed: _Optional[_Union[Routed, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
 
 class RequestShape(_message.Message):
     __slots__ = ("model", "input_tokens", "max_output_tokens", "expected_output_tokens")

@@ -73,7 +73,7 @@ class InferenceServiceServicer(object):
     """
 
     def Generate(self, request, context):
-        """Generates an answer and streams it. The first message is always `routed`, the last one `finished` unless the call
+        """Generates an answer and streams it. The first message always has `routed`, the last one `finished`, unless the call
         ends with an error status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

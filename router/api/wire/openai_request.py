@@ -81,7 +81,7 @@ def decode_chat(body: bytes, headers: Headers, *, request_id: str, now: float) -
     ignored = [name for name in _WITHOUT_EFFECT if getattr(chat, name)]
     messages = convert_messages(chat.messages, checks, ignored)
     request = GenerateRequest(
-        model=chat.model,
+        model=checks.text("model", chat.model),
         messages=messages,
         tools=convert_tools(chat.tools, checks) if chat.tools else (),
         tool_choice=convert_tool_choice(chat, checks),
@@ -104,7 +104,7 @@ def decode_completion(body: bytes, headers: Headers, *, request_id: str, now: fl
     _refuse(completion, _REFUSED_COMPLETION)
     checks = Checks()
     request = GenerateRequest(
-        model=completion.model,
+        model=checks.text("model", completion.model),
         prompt=_prompt(completion.prompt),
         sampling=_sampling(
             completion,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from router.api.wire.checks import MAX_NAME
 from router.api.wire.openai_problems import invalid, nearest
 from router.domain.fleet import Capability, PrivacyLevel
 from router.domain.request import Objective, Placement, Priority, Slo, StreamBreakAction
@@ -21,7 +22,7 @@ from router.errors import InvalidRequest, UnknownParameter, Violation
 _PREFIX = b"x-router-"
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
-_Label = Annotated[str, Meta(min_length=1, max_length=256)]
+_Label = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Labels = Annotated[list[_Label], Meta(max_length=256)]
 _Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 

@@ -21,6 +21,7 @@ _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _TopP = Annotated[float, Meta(gt=0, le=1)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_Label = Annotated[str, Meta(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 _Stop = _StopText | Annotated[list[_StopText], Meta(max_length=MAX_STOPS)]
 _Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -194,7 +195,7 @@ class CommonBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     logit_bias: Any = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: str | None = None
+    user: _Label | None = None
     router: RouterOptions | None = None
 
 
@@ -213,8 +214,8 @@ class ChatBody(CommonBody):
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     reasoning_effort: _Effort | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    safety_identifier: _Label | None = None
+    prompt_cache_key: _Label | None = None
     prompt_cache_options: Any = None
     prompt_cache_retention: str | None = None
     store: bool | None = None

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from backends.contract import Chunk, Usage
+from backends.contract import Chunk, FinishReason, Usage
 from router import errors
 from router.v1 import inference_pb2 as pb
 from router.v1.inference_pb2_grpc import InferenceServiceStub
@@ -40,18 +40,29 @@ async def test_an_answer_is_routed_then_deltas_then_finished(
     """The messages of a call come in the promised order, one per upstream read, and none for a read without content."""
     director.events = (routed(), CHUNK, Chunk(usage=Usage(input=1)), CHUNK, finished())
 
-    kinds = [message.WhichOneof("event") async for message in stub.Generate(REQUEST)]
+    kinds = [field.name async for message in stub.Generate(REQUEST) for field, _ in message.ListFields()]
 
     assert kinds == ["routed", "delta", "delta", "finished"]
 
 
+async def test_the_end_travels_with_the_last_tokens(stub: InferenceServiceStub, director: ToldDirector) -> None:
+    """A chunk that says why the answer ended waits for `finished`, which follows at once, and shares its message."""
+    director.events = (routed(), Chunk(text="all", events=1, finish_reason=FinishReason.STOP), finished())
+
+    messages = [message async for message in stub.Generate(REQUEST)]
+
+    assert len(messages) == 2
+    assert messages[1].delta.text.text == "all"
+    assert messages[1].HasField("finished")
+
+
 async def test_the_caller_s_request_id_is_used_and_echoed(stub: InferenceServiceStub, director: ToldDirector) -> None:
-    """x-request-id names the request inside and comes back in initial metadata."""
+    """x-request-id names the request inside and comes back in trailing metadata."""
     director.events = (finished(),)
 
     call = stub.Generate(REQUEST, metadata=(("x-request-id", "my-request"),))
-    metadata = await call.initial_metadata()
     await call.read()
+    metadata = await call.trailing_metadata()
 
     assert metadata["x-request-id"] == "my-request"
     assert director.requests[0][1].request_id == "my-request"
@@ -65,8 +76,8 @@ async def test_a_missing_or_unusable_request_id_is_made(
     director.events = (finished(),)
 
     call = stub.Generate(REQUEST, metadata=given)
-    metadata = await call.initial_metadata()
     await call.read()
+    metadata = await call.trailing_metadata()
 
     assert metadata["x-request-id"] == director.requests[0][1].request_id
     assert len(bytes.fromhex(director.requests[0][1].request_id)) == 16
@@ -123,8 +134,8 @@ async def test_an_error_may_come_after_tokens(stub: InferenceServiceStub, direct
     director.error = errors.StreamBroken("backend a went away")
     call = stub.Generate(REQUEST)
 
-    assert (await call.read()).WhichOneof("event") == "routed"
-    assert (await call.read()).WhichOneof("event") == "delta"
+    assert (await call.read()).HasField("routed")
+    assert (await call.read()).HasField("delta")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -107,11 +107,11 @@ async def test_stopping_lets_a_running_call_finish(
 ) -> None:
     """Within the grace period a stream goes on to its end."""
     director.events = (CHUNK,) * 20_000 + (finished(),)
-    kinds: list[str | None] = []
+    kinds: list[str] = []
     stopping: asyncio.Task[None] | None = None
 
     async for message in stub.Generate(REQUEST):
-        kinds.append(message.WhichOneof("event"))
+        kinds += [field.name for field, _ in message.ListFields()]
         stopping = stopping or asyncio.create_task(grpc_servers.stop(30.0))
 
     assert kinds[-1] == "finished"
@@ -161,7 +161,7 @@ async def test_an_oversized_message_is_refused(stub: InferenceServiceStub, direc
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert director.requests == []
     director.events = (finished(),)
-    assert (await stub.Generate(REQUEST).read()).WhichOneof("event") == "finished"
+    assert (await stub.Generate(REQUEST).read()).HasField("finished")
 
 
 async def test_a_taken_port_is_an_error(director: ToldDirector, taken: int) -> None:
@@ -192,7 +192,7 @@ async def test_a_free_port_is_picked_where_that_is_allowed(director: ToldDirecto
 
     assert servers.grpc_port != taken
     async with connected(servers.grpc_port) as channel:
-        assert (await stub_of(channel).Generate(REQUEST).read()).WhichOneof("event") == "finished"
+        assert (await stub_of(channel).Generate(REQUEST).read()).HasField("finished")
     await servers.stop(0.0)
 
 

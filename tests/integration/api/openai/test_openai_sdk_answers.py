@@ -243,14 +243,20 @@ async def test_another_backend_can_take_over(client: AsyncOpenAI, director: Scri
 
 
 async def test_what_has_no_effect_is_named(client: AsyncOpenAI, director: ScriptedDirector) -> None:
-    """Accepted fields without effect are listed in the answer and in a header."""
+    """Accepted fields without effect are listed in the answer and, cut to a bearable length, in a header."""
     director.script = HELLO
 
+    former: list[ChatCompletionMessageParam] = [{"role": "assistant", "content": "a"}] * 100
+    for turn in former:
+        turn["reasoning_content"] = "hm"  # type: ignore[typeddict-unknown-key]  # as answers have it
+    long = await client.chat.completions.with_raw_response.create(model=MODEL, messages=[*former, *ASK])
     raw = await client.chat.completions.with_raw_response.create(
         model=MODEL, messages=ASK, store=True, metadata={"a": "b"}, service_tier="auto", n=1
     )
 
     assert raw.headers["x-router-ignored"] == "metadata,store"
+    assert len(long.headers["x-router-ignored"]) == 1_003
+    assert len((long.parse().model_extra or {})["router"]["ignored"]) == 100
     assert (raw.parse().model_extra or {})["router"]["ignored"] == ["metadata", "store"]
 
 
