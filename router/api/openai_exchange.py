@@ -124,7 +124,8 @@ class Exchange:
 
 def _short(text: str) -> bytes:
     """A list whose length the caller decides, cut to what clients and proxies take in a header."""
-    return text.encode("ascii", "replace") if len(text) <= _LONGEST_LIST else text[:_LONGEST_LIST].encode() + b"..."
+    cut = text if len(text) <= _LONGEST_LIST else text[:_LONGEST_LIST] + "..."
+    return cut.encode("ascii", "replace")
 
 
 @lru_cache(maxsize=4096)

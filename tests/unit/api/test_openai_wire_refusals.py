@@ -42,6 +42,9 @@ def _router(**wishes: object) -> dict[str, Any]:
 
 WRONG = (
     Case({"model": ""}, "model", "length >= 1"),
+    Case({"model": "a\nb"}, "model", "control characters"),
+    Case({"user": "a\nb"}, "user", "matching regex"),
+    Case({"user": "u" * 257}, "user", "length <= 256"),
     Case({"model": 3}, "model", "expected `str`, got `int`"),
     Case({"messages": []}, "messages", "length >= 1"),
     Case({"messages": "hi"}, "messages", "expected `array`, got `str`"),
