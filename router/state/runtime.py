@@ -31,13 +31,16 @@ class State:
 async def open_state(
     url: str | None,
     *,
+    view: FleetView,
     clock: Clock,
     replica_id: str,
     namespace: str = "router",
     seed: SeedDocuments | None = None,
     progress: Progress | None = None,
 ) -> AsyncGenerator[State]:
-    """Follows the store at `url`, or one of our own when that is None, until the block ends.
+    """Lets `view` follow the store at `url`, or one of our own when that is None, until the block ends.
+
+    The view is the caller's, so that whoever listens to it can be there before the first snapshot.
 
     Raises:
         router.state.connection.BadStoreUrlError: the URL cannot be used.
@@ -50,7 +53,6 @@ async def open_state(
             url = embedded.url
         store = ValkeyStore.connect(url, namespace=namespace)
         stack.push_async_callback(store.aclose)
-        view = FleetView()
         sync = FleetSync(store, view, clock=clock, replica_id=replica_id, seed=seed)
         if embedded is not None:
             stack.push_async_callback(_end, asyncio.create_task(embedded.keep_running(), name="embedded valkey"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import redis.asyncio as redis
 
@@ -120,7 +120,7 @@ class ValkeyStore:
         self._restore_script = client.register_script(texts.restore)
 
     @classmethod
-    def connect(cls, url: str, *, namespace: str = "router", timeout_s: float = TIMEOUT_S) -> ValkeyStore:
+    def connect(cls, url: str, *, namespace: str = "router", timeout_s: float = TIMEOUT_S) -> Self:
         """A store at redis://, rediss:// or unix://; connections are made when they are needed.
 
         Raises:

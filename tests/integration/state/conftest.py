@@ -14,6 +14,7 @@ from router.domain.fleet import Backend, ServedModel
 from router.state.embedded import EmbeddedValkey
 from router.state.runtime import State, open_state
 from router.state.store import SeedDocuments, ValkeyStore
+from router.state.view import FleetView
 
 StartReplica = Callable[..., Awaitable[State]]
 
@@ -38,7 +39,9 @@ async def start_replica(valkey: EmbeddedValkey) -> AsyncIterator[StartReplica]:
         started = itertools.count()
 
         async def start(seed: SeedDocuments | None = None) -> State:
-            opening = open_state(valkey.url, clock=SystemClock(), replica_id=f"replica-{next(started)}", seed=seed)
+            opening = open_state(
+                valkey.url, view=FleetView(), clock=SystemClock(), replica_id=f"replica-{next(started)}", seed=seed
+            )
             state = await stack.enter_async_context(opening)
             async with asyncio.timeout(5):
                 await state.view.wait_loaded()

@@ -19,6 +19,7 @@ from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
 from router.state.runtime import State, open_state
 from router.state.store import SeedDocuments, ValkeyStore
+from router.state.view import FleetView
 
 MakeBackend = Callable[..., Backend]
 StartReplica = Callable[..., Awaitable[State]]
@@ -163,7 +164,7 @@ async def test_a_store_that_appears_late_is_seeded_and_followed(make_backend: Ma
     async with EmbeddedValkey() as valkey:
         os.kill(valkey.pid, signal.SIGKILL)
         seed = SeedDocuments(backends=(make_backend("a"),))
-        async with open_state(valkey.url, clock=SystemClock(), replica_id="r", seed=seed) as state:
+        async with open_state(valkey.url, view=FleetView(), clock=SystemClock(), replica_id="r", seed=seed) as state:
             with pytest.raises(StoreUnavailable):
                 await state.store.ping()
             assert not state.view.loaded
@@ -176,7 +177,7 @@ async def test_a_store_that_appears_late_is_seeded_and_followed(make_backend: Ma
 async def test_an_embedded_store_that_dies_is_started_again(make_backend: MakeBackend) -> None:
     """Without REDIS_URL the replica owns its server: when that is killed, it comes back with the same fleet."""
     seed = SeedDocuments(backends=(make_backend("a"),))
-    async with open_state(None, clock=SystemClock(), replica_id="r", seed=seed) as state:
+    async with open_state(None, view=FleetView(), clock=SystemClock(), replica_id="r", seed=seed) as state:
         async with asyncio.timeout(5):
             await state.view.wait_loaded()
         assert state.embedded is not None

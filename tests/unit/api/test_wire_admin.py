@@ -1,0 +1,166 @@
+"""Admin messages and domain values: what is valid goes there and back unchanged, what is not is named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.api.wire.admin import FleetRules, decode_backend, decode_price, encode_backend, encode_change, encode_price
+from router.domain.catalogue import Catalogue
+from router.domain.fleet import Backend, Capability, Change, Health, HealthState, LiveLoad, PrivacyLevel, ServedModel
+from router.domain.hardware import Hardware, Model
+from router.domain.pricing import Price
+from router.errors import InvalidRequest
+from router.v1 import admin_pb2 as pb
+from router.v1 import common_pb2 as common
+
+CATALOGUE = Catalogue(
+    hardware={
+        "h100": Hardware(id="h100", name="NVIDIA H100", kind="gpu", memory_bytes=80e9),
+        "hosted": Hardware(id="hosted", name="hosted", kind="hosted"),
+    },
+    models={"m1": Model(id="m1", parameters=8e9, context_tokens=131_072), "m2": Model(id="m2", parameters=1e9)},
+)
+RULES = FleetRules(catalogue=CATALOGUE)
+WORDS = st.text("abc-9", min_size=1, max_size=10)
+BACKENDS = st.builds(
+    Backend,
+    id=st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True),
+    wire=WORDS,
+    profile=WORDS,
+    address=st.sampled_from(["http://127.0.0.1:8000/v1", "https://api.example.com"]),
+    models=st.lists(
+        st.builds(
+            ServedModel,
+            model=st.sampled_from(["m1", "m2"]),
+            upstream_name=st.text("abc/", max_size=5),
+            context_tokens=st.none() | st.integers(1, 131_072),
+            bytes_per_weight=st.none() | st.sampled_from([0.56, 1.0, 2.0]),
+        ),
+        min_size=1,
+        max_size=2,
+        unique_by=lambda served: served.model,
+    ).map(tuple),
+    hardware=st.sampled_from(["h100", "hosted"]),
+    hardware_count=st.integers(1, 100),
+    emulated=st.booleans(),
+    region=st.text("eu-1", max_size=5),
+    privacy=st.sampled_from(PrivacyLevel),
+    capabilities=st.frozensets(st.sampled_from(Capability)),
+    max_concurrency=st.integers(1, 1000),
+    requests_per_minute=st.none() | st.integers(1, 2**31),
+    tokens_per_minute=st.none() | st.integers(1, 2**31),
+    credential=st.sampled_from([None, "env:KEY", "file:/run/key"]),
+    labels=st.dictionaries(WORDS, WORDS, max_size=3).map(lambda labels: tuple(sorted(labels.items()))),
+    network_rtt_s=st.floats(0, 60),
+    first_token_timeout_s=st.none() | st.floats(0.001, 3600),
+)
+USD = st.none() | st.floats(0, 1e6)
+TIMES = st.none() | st.integers(0, 4_000_000_000).map(float)
+PRICES = st.builds(
+    Price,
+    backend=WORDS,
+    model=WORDS | st.just(""),
+    request_usd=st.floats(0, 1),
+    cached_input_usd_per_mtok=USD,
+    cache_write_usd_per_mtok=USD,
+    usd_per_hour=USD,
+    elastic_fraction=st.floats(0, 1),
+    electricity_usd_per_kwh=st.floats(0, 10),
+    batch_discount=st.floats(0, 1),
+    source=WORDS,
+    effective_at=TIMES,
+)
+
+
+@given(BACKENDS)
+def test_a_backend_goes_there_and_back(backend: Backend) -> None:
+    """Every field of a valid backend survives the message that describes it."""
+    assert decode_backend(encode_backend(backend, Health(), LiveLoad(), CATALOGUE).spec, RULES) == backend
+
+
+@given(PRICES)
+def test_a_price_goes_there_and_back(price: Price) -> None:
+    """Every field of a valid price survives the message that describes it."""
+    assert decode_price(encode_price(price).price, {}) == price
+
+
+@given(st.binary(max_size=200))
+def test_any_message_is_a_backend_or_a_named_fault(data: bytes) -> None:
+    """Whatever bytes a client sends, the answer is a backend, or a refusal that names fields of the message."""
+    try:
+        message = pb.BackendSpec.FromString(data)
+    except DecodeError:
+        return
+    try:
+        decode_backend(message, RULES)
+    except InvalidRequest as error:
+        names = {v.field for v in error.violations}
+        known = {field.name for field in pb.BackendSpec.DESCRIPTOR.fields}
+        assert all(name.removeprefix("spec.").partition(".")[0].partition("[")[0] in known for name in names)
+
+
+def test_an_empty_specification_takes_the_defaults_of_the_file() -> None:
+    """What a message leaves out is what fleet.yaml leaves out."""
+    message = pb.BackendSpec(id="a", wire="w", address="http://h", models=[pb.ServedModel(model="m1")])
+    expected = Backend(id="a", wire="w", address="http://h", models=(ServedModel(model="m1"),))
+    assert decode_backend(message, RULES) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, "price"),
+        ({"usd_per_hour": math.inf}, "price.usd_per_hour"),
+        ({"usd_per_hour": 1.0, "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}, "price.usd_per_hour"),
+        ({"output_usd_per_mtok": 1.0}, "price"),
+        ({"request_usd": 1.0, "batch_discount": 1.5}, "price.batch_discount"),
+        ({"request_usd": 1.0, "electricity_usd_per_kwh": -0.1}, "price.electricity_usd_per_kwh"),
+        ({"request_usd": 1.0, "model": "unserved"}, "price.model"),
+        ({"request_usd": 1.0, "source": "x\n"}, "price.source"),
+    ],
+)
+def test_a_wrong_price_is_refused_by_field(fields: dict[str, Any], named: str) -> None:
+    """Each rule of a price names the field that breaks it."""
+    backends = {"a": Backend(id="a", wire="w", address="", models=(ServedModel(model="m1"),))}
+    with pytest.raises(InvalidRequest) as error:
+        decode_price(pb.Price(backend="a", **fields), backends)
+    assert named in {violation.field for violation in error.value.violations}
+
+
+def test_a_price_must_end_after_it_begins() -> None:
+    """An expiry that is not after the beginning, or not a time, is refused."""
+    message = pb.Price(backend="a", request_usd=1.0)
+    message.effective_at.FromSeconds(100)
+    message.expires_at.FromSeconds(100)
+    with pytest.raises(InvalidRequest, match="must be after effective_at"):
+        decode_price(message, {})
+    message.expires_at.nanos = 2_000_000_000
+    with pytest.raises(InvalidRequest, match="must be a time"):
+        decode_price(message, {})
+
+
+def test_every_health_state_is_shown() -> None:
+    """Each state has its number on the wire, and what this replica sees goes before what the fleet says."""
+    backend = Backend(id="a", wire="w", address="", models=(), drained=True)
+    for state in HealthState:
+        live = LiveLoad(health=Health(state=state, reason="seen here"), kv_cache_usage=0.5)
+        shown = encode_backend(backend, Health(version=4), live, CATALOGUE).state
+        assert common.HealthState.Name(shown.health) == f"HEALTH_STATE_{state.name}"
+        assert (shown.health_reason, shown.health_version, shown.kv_cache_usage) == ("seen here", 4, 0.5)
+        assert shown.drained
+
+
+def test_a_change_keeps_its_time_to_the_microsecond() -> None:
+    """The server's time of a change reaches watchers as it was written."""
+    change = Change(
+        fleet_version=7, kind="price", id="a/", operation="set", version=2, at=1795408658.968302, actor="me"
+    )
+    message = encode_change(change)
+    assert (message.changed_at.seconds, message.changed_at.nanos) == (1795408658, 968302000)
+    assert (message.fleet_version, message.kind, message.id, message.actor) == (7, "price", "a/", "me")
