@@ -6,7 +6,6 @@ budget and happens inside the caller's deadline. No task, queue or timer is made
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -18,6 +17,7 @@ from router.dispatch.continuation import Transcript, continued_profile, continue
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.events import Finished, Rerouted, Routed, ServeEvent
 from router.dispatch.feedback import CANCELLED, DEADLINE, OK, Attempt, Feedback
+from router.dispatch.watchdog import Watchdog
 from router.domain.outcome import AttemptOutcome
 from router.domain.policies import DispatchPolicy
 from router.domain.request import RequestProfile, StreamBreakAction
@@ -156,26 +156,26 @@ class Executor:
         clock = self._feedback.clock
         deadline = profile.deadline_s if profile.deadline_s is not None else math.inf
         patience = attempt.row.backend.first_token_timeout_s or policy.first_token_timeout_s
-        limit = attempt.started_at + patience
         stream = adapter.generate(request, upstream_model=attempt.row.upstream_model, request_id=profile.request_id)
-        async with aclosing(stream):
-            while True:
-                now = clock.monotonic()
-                try:
-                    async with asyncio.timeout(max(0.0, min(limit, deadline) - now)):
-                        chunk = await anext(stream, None)
-                except TimeoutError:
-                    if clock.monotonic() >= deadline:
-                        raise DeadlineExceeded(conclude.late(attempt, profile)) from None
-                    what = "no first token" if attempt.first_at < 0.0 else "silence in the stream"
-                    raise TimedOut(f"{what} within {patience:g} s") from None
-                if chunk is None:
-                    break
-                if attempt.take(chunk):
-                    yield chunk
-                if attempt.first_at >= 0.0:
-                    patience = policy.idle_timeout_s
-                    limit = clock.monotonic() + patience
+        watchdog = Watchdog(clock, min(attempt.started_at + patience, deadline))
+        try:
+            async with aclosing(stream):
+                while True:
+                    try:
+                        chunk = await watchdog.wait(anext(stream, None))
+                    except TimeoutError:
+                        if clock.monotonic() >= deadline:
+                            raise DeadlineExceeded(conclude.late(attempt, profile)) from None
+                        what = "no first token" if attempt.first_at < 0.0 else "silence in the stream"
+                        raise TimedOut(f"{what} within {patience:g} s") from None
+                    if chunk is None:
+                        break
+                    if attempt.take(chunk):
+                        yield chunk
+                        patience = policy.idle_timeout_s
+                        watchdog.move(min(clock.monotonic() + patience, deadline))
+        finally:
+            watchdog.close()
         if not attempt.finish_reason:
             if attempt.first_at >= 0.0:
                 raise StreamBroken("the answer ended without saying why")

@@ -24,6 +24,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._by_backend: dict[str, _BackendSeries] = {}
         self.requests = Counter("router_requests_total", "Finished requests.", ["result"], registry=self.registry)
         self.attempts = Counter(
             "router_attempts_total", "Attempts on backends.", ["backend", "result"], registry=self.registry
@@ -69,29 +70,36 @@ class Metrics:
 
     def attempt(self, outcome: AttemptOutcome) -> None:
         """One attempt is over."""
-        backend = outcome.backend
-        self.attempts.labels(backend, outcome.result).inc()
+        series = self._series(outcome.backend)
+        series.result(outcome.result).inc()
         if outcome.ttft_s is not None:
-            self.ttft.labels(backend).observe(outcome.ttft_s)
+            series.ttft.observe(outcome.ttft_s)
         if outcome.tpot_s is not None:
-            self.tpot.labels(backend).observe(outcome.tpot_s)
+            series.tpot.observe(outcome.tpot_s)
         if outcome.usage.output:
-            self.tokens.labels(backend, "output").inc(outcome.usage.output)
+            series.output.inc(outcome.usage.output)
         if outcome.usage.input:
-            self.tokens.labels(backend, "input").inc(outcome.usage.input)
+            series.input.inc(outcome.usage.input)
         if outcome.usage.cached_input:
-            self.tokens.labels(backend, "cached_input").inc(outcome.usage.cached_input)
+            series.cached_input.inc(outcome.usage.cached_input)
         if outcome.cost_usd > 0.0:
-            self.cost.labels(backend).inc(outcome.cost_usd)
+            series.cost.inc(outcome.cost_usd)
         if outcome.energy_j > 0.0:
-            self.energy.labels(backend).inc(outcome.energy_j)
+            series.energy.inc(outcome.energy_j)
 
     def predicted(self, outcome: AttemptOutcome, *, ttft_s: float, tpot_s: float) -> None:
         """How good a prediction was."""
+        series = self._series(outcome.backend)
         if outcome.ttft_s is not None and ttft_s > 0.0:
-            self.ttft_ratio.labels(outcome.backend).observe(outcome.ttft_s / ttft_s)
+            series.ttft_ratio.observe(outcome.ttft_s / ttft_s)
         if outcome.tpot_s is not None and tpot_s > 0.0:
-            self.tpot_ratio.labels(outcome.backend).observe(outcome.tpot_s / tpot_s)
+            series.tpot_ratio.observe(outcome.tpot_s / tpot_s)
+
+    def _series(self, backend: str) -> _BackendSeries:
+        series = self._by_backend.get(backend)
+        if series is None:
+            series = self._by_backend[backend] = _BackendSeries(self, backend)
+        return series
 
     def request(self, result: str, outcome: Outcome | None) -> None:
         """One request is over; `outcome` is there when it was answered."""
@@ -102,6 +110,7 @@ class Metrics:
 
     def forget_backend(self, backend: str) -> None:
         """The backend was removed: its series go too, so that a fleet that changes does not grow memory."""
+        self._by_backend.pop(backend, None)
         for metric in (
             self.attempts,
             self.reroutes,
@@ -120,3 +129,28 @@ class Metrics:
         """The exposition text; `refresh` sets the gauges first."""
         refresh()
         return bytes(generate_latest(self.registry))
+
+
+class _BackendSeries:
+    """The series of one backend, looked up once: finding a series by its labels costs more than counting."""
+
+    def __init__(self, metrics: Metrics, backend: str) -> None:
+        self.ttft = metrics.ttft.labels(backend)
+        self.tpot = metrics.tpot.labels(backend)
+        self.ttft_ratio = metrics.ttft_ratio.labels(backend)
+        self.tpot_ratio = metrics.tpot_ratio.labels(backend)
+        self.output = metrics.tokens.labels(backend, "output")
+        self.input = metrics.tokens.labels(backend, "input")
+        self.cached_input = metrics.tokens.labels(backend, "cached_input")
+        self.cost = metrics.cost.labels(backend)
+        self.energy = metrics.energy.labels(backend)
+        self._attempts = metrics.attempts
+        self._backend = backend
+        self._results: dict[str, Counter] = {}
+
+    def result(self, result: str) -> Counter:
+        """The counter of attempts that ended so; results are a closed set."""
+        counter = self._results.get(result)
+        if counter is None:
+            counter = self._results[result] = self._attempts.labels(self._backend, result)
+        return counter
