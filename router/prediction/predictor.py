@@ -18,6 +18,7 @@ HOST_SHARE = 0.4
 PUE = 1.2
 UTILISATION_FLOOR = 0.05
 OUTPUT_SD_LOG = 0.7
+HOSTED_FILL = 0.5
 
 
 def log_normal_cdf(limit: float, mu: float, var: float) -> float:
@@ -100,9 +101,15 @@ def _money(out: Forecast, shape: Shape, fresh: float, batch: float) -> None:
     out.slowed_s = batch * (slope * out.output_tokens + 0.5 * row.speed.prefill_token_s * fresh)
 
 
+def batch_size(row: Row, batch: float) -> float:
+    """How many share a decode step. What is billed by the token is shared with callers nobody here sees: half full."""
+    others = batch if row.per_hour else max(batch, HOSTED_FILL * row.max_concurrency)
+    return min(max(1.0, others + 1.0), row.max_concurrency)
+
+
 def replica_seconds(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch: float) -> float:
     """A request's share of the replica's time: its prefill, and its part of each decode step."""
-    sharing = min(max(1.0, batch + 1.0), row.max_concurrency)
+    sharing = batch_size(row, batch)
     return row.speed.prefill_token_s * fresh + output_tokens * tpot_s / sharing
 
 
@@ -124,7 +131,7 @@ def energy_j(row: Row, fresh: float, output_tokens: float, tpot_s: float, batch:
     """Joules at the wall. Power depends on the batch: a constant per device is wrong by five to ten times."""
     if row.watts <= 0.0:
         return 0.0
-    sharing = min(max(1.0, batch + 1.0), row.max_concurrency)
+    sharing = batch_size(row, batch)
     decode_w = row.watts * (0.62 + 0.24 * math.sqrt(min(1.0, sharing / 256.0)))
     prefill = 0.9 * row.watts * row.speed.prefill_token_s * fresh
     return (1.0 + HOST_SHARE) * PUE * (prefill + decode_w * output_tokens * tpot_s / sharing)

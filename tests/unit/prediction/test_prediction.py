@@ -192,7 +192,7 @@ def test_owned_hardware_is_cheaper_per_request_in_a_fuller_batch() -> None:
 
 def test_energy_per_token_is_near_the_measured_figures() -> None:
     """An 8B on an H100: measured 0.45 J a token at batch 8 and 0.08 at 255 for the GPU alone; ours counts the wall."""
-    row = make_row()
+    row = make_row(Price(backend="a", usd_per_hour=2.95))
     for batch, measured in ((8.0, 0.45), (255.0, 0.08)):
         row.max_concurrency = 512.0
         tpot = row.speed.tpot_s(batch, 600.0)
