@@ -1,0 +1,107 @@
+"""`make demo`: the main job, shown on real requests over a real device and an emulated fleet.
+
+Starts everything, asks for nine different things over gRPC and again with the official openai SDK, shows what was
+chosen and why, stops everything, and checks that no process is left. Ctrl-C at any point does the last two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import grpc
+
+from router.supervise import ChildError
+from simulation.demo_calls import Result, over_grpc, over_http, sdk
+from simulation.demo_needs import NEEDS
+from simulation.demo_show import Screen, full_table, short_table
+from simulation.demo_stack import Addresses, alive, descendants, running
+
+GONE_WITHIN_S = 2.0
+INTERRUPTED = 128 + signal.SIGINT
+NO_PROXY = (("grpc.enable_http_proxy", 0),)
+
+
+async def demonstrate(screen: Screen) -> int:
+    """Runs it all; the exit status."""
+    began = time.monotonic()
+    started: set[int] = set()
+    try:
+        screen.heading("Starting")
+        async with running(screen) as addresses:
+            started |= descendants(os.getpid())
+            before, after = await _ask(screen, addresses)
+            screen.line()
+            screen.console.print(full_table(before))
+            screen.console.print(short_table(after, before))
+            started |= descendants(os.getpid())
+            screen.heading("Stopping")
+    except ChildError as error:
+        screen.line(str(error), "red")
+        return 1
+    left = await _left(started)
+    if left:
+        screen.line(f"  {len(left)} processes are left: {sorted(left)}", "red")
+        return 1
+    total = time.monotonic() - began
+    screen.line(f"  all {len(started)} processes that were started are gone; {total:.0f} s in all", "green")
+    screen.line("  Next: make serve, then inference-router generate --class realtime 'Hello'; docs are in README.md")
+    wrong = [result.need.title for result in (*before, *after) if not _as_expected(result)]
+    for title in wrong:
+        screen.line(f"  not as it should be: {title}", "red")
+    return 1 if wrong else 0
+
+
+async def _ask(screen: Screen, addresses: Addresses) -> tuple[list[Result], list[Result]]:
+    screen.heading("Over gRPC, tokens as they arrive")
+    before = []
+    async with grpc.aio.insecure_channel(addresses.grpc, options=NO_PROXY) as channel:
+        for number, need in enumerate(NEEDS, 1):
+            result = await over_grpc(channel, need, screen.ask(number, need))
+            screen.answered(result)
+            before.append(result)
+    screen.heading("Over HTTP, with the official openai SDK")
+    after = []
+    async with sdk(addresses.http) as client:
+        for number, need in enumerate(NEEDS, 1):
+            result = await over_http(client, need, screen.ask(number, need))
+            screen.answered(result)
+            after.append(result)
+    return before, after
+
+
+def _as_expected(result: Result) -> bool:
+    """A need that asks to be refused is refused for that, and every other one is served."""
+    if result.need.router.get("slo", {}).get("on_infeasible") == "reject":
+        return "SLO_INFEASIBLE" in result.refused
+    return bool(result.backend) and not result.refused and result.output_tokens > 0
+
+
+async def _left(started: set[int]) -> set[int]:
+    until = time.monotonic() + GONE_WITHIN_S
+    while (left := alive(started)) and time.monotonic() < until:  # noqa: ASYNC110 - processes tell no event
+        await asyncio.sleep(0.05)
+    return left
+
+
+async def _main(screen: Screen) -> int:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await demonstrate(screen)
+
+
+def main() -> int:
+    screen = Screen()
+    try:
+        return asyncio.run(_main(screen))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        screen.line("\nstopped; everything that was started is gone")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
