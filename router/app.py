@@ -36,9 +36,8 @@ from router.resilience.retry_budget import RetryBudget
 from router.settings import Settings, load
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
-from router.state.embedded import EmbeddedValkey
-from router.state.store import SeedDocuments, ValkeyStore
-from router.state.sync import FleetSync
+from router.state.runtime import end_task, open_state
+from router.state.store import SeedDocuments
 from router.state.view import FleetView
 from router.telemetry import logs
 from router.telemetry.metrics import Metrics
@@ -146,20 +145,8 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    view = FleetView()
     async with AsyncExitStack() as stack:
-        url, valkey = router.redis_url, None
-        if url is None:
-            valkey = await stack.enter_async_context(EmbeddedValkey())
-            url = valkey.url
-        store = ValkeyStore.connect(url, namespace=router.namespace)
-        stack.push_async_callback(store.aclose)
-        view = FleetView()
-        seed = SeedDocuments(
-            backends=settings.seed.backends,
-            prices=settings.seed.prices,
-            policies_yaml=settings.seed.policies_yaml,
-        )
-        sync = FleetSync(store, view, clock=clock, replica_id=router.replica_id, seed=seed)
         transport = FastTransport()
         stack.push_async_callback(transport.aclose)
         control = await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False))
@@ -169,11 +156,22 @@ async def run(
             build_adapter=lambda spec: registry.build(spec, transport=transport, control=control, env=env),
             clock=clock,
         )
-        # Entered last, so that the tasks end before anything that they use is closed.
-        tasks = await stack.enter_async_context(_cancelled_at_exit())
-        if valkey is not None:
-            tasks.append(asyncio.create_task(valkey.keep_running(), name="embedded valkey"))
-        tasks.append(asyncio.create_task(sync.run(), name="state sync"))
+        # Opened after the core listens to the view, so that it sees the first snapshot.
+        state = await stack.enter_async_context(
+            open_state(
+                router.redis_url,
+                view=view,
+                clock=clock,
+                replica_id=router.replica_id,
+                namespace=router.namespace,
+                seed=SeedDocuments(
+                    backends=settings.seed.backends,
+                    prices=settings.seed.prices,
+                    policies_yaml=settings.seed.policies_yaml,
+                ),
+            )
+        )
+        store = state.store
         collector = Collector(
             fleet=core.fleet,
             store=store,
@@ -182,8 +180,12 @@ async def run(
             clock=clock,
             replica=router.replica_id,
         )
-        tasks.append(asyncio.create_task(collector.run(), name="collector"))
-        tasks.append(asyncio.create_task(_expire_picks(core.director), name="picks"))
+        tasks = [
+            asyncio.create_task(collector.run(), name="collector"),
+            asyncio.create_task(_expire_picks(core.director), name="picks"),
+        ]
+        for task in tasks:
+            stack.push_async_callback(end_task, task)
         await _first_load(view, stopping)
 
         def readiness() -> tuple[bool, dict[str, object]]:
@@ -292,18 +294,3 @@ def _refresh(core: Core, view: FleetView, clock: Clock) -> None:
     metrics.snapshot_version.set(core.fleet.version)
     metrics.snapshot_age.set(view.age_s(clock.monotonic()))
     metrics.store_connected.set(1.0 if view.connected else 0.0)
-
-
-class _cancelled_at_exit:  # noqa: N801 - used as a function in `async with`
-    """A list of tasks that are cancelled and awaited when the block ends."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> list[asyncio.Task[None]]:
-        return self._tasks
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -55,12 +55,13 @@ async def open_state(
         stack.push_async_callback(store.aclose)
         sync = FleetSync(store, view, clock=clock, replica_id=replica_id, seed=seed)
         if embedded is not None:
-            stack.push_async_callback(_end, asyncio.create_task(embedded.keep_running(), name="embedded valkey"))
-        stack.push_async_callback(_end, asyncio.create_task(sync.run(), name="fleet sync"))
+            stack.push_async_callback(end_task, asyncio.create_task(embedded.keep_running(), name="embedded valkey"))
+        stack.push_async_callback(end_task, asyncio.create_task(sync.run(), name="fleet sync"))
         yield State(store, view, sync, embedded)
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancels a task and returns when it has ended."""
     # Again until it is heard: asyncio.wait_for, in any library, loses a cancellation that comes with its result (3.11).
     while not task.done():
         task.cancel()
