@@ -46,8 +46,14 @@ def serve(*, config: Path, **flags: Any) -> None:
         raise SystemExit(EXIT_FAILED) from None
     given = {name: value for name, value in flags.items() if value is not None}
     settings = replace(settings, router=replace(settings.router, **given))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        raise SystemExit(runner.run(app.run(settings, started=_announce)))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            status = runner.run(app.run(settings, started=_announce))
+    except OSError as error:
+        click.echo(f"error: START_FAILED: {error}", err=True)
+        click.echo("  hint: Free the port, name another, or allow --pick-free-ports.", err=True)
+        raise SystemExit(EXIT_FAILED) from None
+    raise SystemExit(status)
 
 
 def _announce(ports: app.Ports) -> None:

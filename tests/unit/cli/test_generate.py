@@ -44,7 +44,7 @@ ANSWER = [pb.GenerateResponse(routed=ROUTED), text("Hello"), text(" world"), pb.
 
 
 def test_the_answer_is_on_stdout_and_the_summary_on_stderr(router: Any, inference: Any) -> None:
-    """The answer is alone on stdout; stderr is one line: who, on what, how fast against the prediction, for how much."""
+    """The answer is alone on stdout; stderr is one line: who, on what, how fast against the prediction, how dear."""
     inference.events = ANSWER
 
     result = router.run("generate", "hi")
