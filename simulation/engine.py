@@ -124,7 +124,12 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting) + len(self._arriving)
+        return len(self._waiting)
+
+    @property
+    def backlog(self) -> int:
+        """Requests that no slot is free for, those on their way included."""
+        return max(0, len(self._running) + len(self._waiting) + len(self._arriving) - self.spec.slots)
 
     @property
     def running(self) -> int:
@@ -132,8 +137,7 @@ class Engine:
 
     def load(self, model: str) -> tuple[int, int]:
         """Running and waiting sequences of one model."""
-        waiting = sum(s.model == model for s in self._waiting) + sum(s.model == model for _, s in self._arriving)
-        return sum(s.model == model for s in self._running), waiting
+        return sum(s.model == model for s in self._running), sum(s.model == model for s in self._waiting)
 
     @property
     def kv_usage(self) -> float:

@@ -54,7 +54,7 @@ def _of_type(schema: Mapping[str, Any], root: object, depth: int) -> Any:
     if isinstance(kind, list):
         kind = next((name for name in kind if name != "null"), "null")
     if kind is None:
-        kind = "object" if "properties" in schema or depth == 0 else "string"
+        kind = "object" if "properties" in schema or "required" in schema or depth == 0 else "string"
     if kind == "object":
         properties = schema.get("properties", {})
         return {name: instance(properties.get(name, {}), root, depth + 1) for name in schema.get("required", [])}

@@ -234,7 +234,7 @@ class EmulatedServer:
                 f"{request.ask.max_tokens or 1} in the answer are more."
             )
             raise WireError(400, message, code="context_length_exceeded", param="messages")
-        if self._driver.engine.waiting >= self.spec.max_waiting:
+        if self._driver.engine.backlog >= self.spec.max_waiting:
             self._metrics[request.model].rejections += 1
             message = f"The queue is full ({self.spec.max_waiting} requests)."
             raise WireError(503, message, kind="service_unavailable_error", code="queue_full", retry_after_s=1.0)
