@@ -7,7 +7,6 @@ chosen and why, stops everything, and checks that no process is left. Ctrl-C at 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -18,36 +17,30 @@ from router.supervise import ChildError
 from simulation.demo_calls import Result, over_grpc, over_http, sdk
 from simulation.demo_needs import NEEDS
 from simulation.demo_show import Screen, full_table, short_table
-from simulation.demo_stack import Addresses, alive, descendants, running
+from simulation.demo_stack import Addresses, alive, running
 
 GONE_WITHIN_S = 2.0
 INTERRUPTED = 128 + signal.SIGINT
 NO_PROXY = (("grpc.enable_http_proxy", 0),)
 
 
-async def demonstrate(screen: Screen) -> int:
-    """Runs it all; the exit status."""
+async def demonstrate(screen: Screen, started: set[int]) -> int:
+    """Runs it all; the exit status. `started` gets the processes that were started."""
     began = time.monotonic()
-    started: set[int] = set()
     try:
         screen.heading("Starting")
-        async with running(screen) as addresses:
-            started |= descendants(os.getpid())
+        async with running(screen, started) as addresses:
             before, after = await _ask(screen, addresses)
             screen.line()
             screen.console.print(full_table(before))
             screen.console.print(short_table(after, before))
-            started |= descendants(os.getpid())
             screen.heading("Stopping")
     except ChildError as error:
         screen.line(str(error), "red")
         return 1
-    left = await _left(started)
-    if left:
-        screen.line(f"  {len(left)} processes are left: {sorted(left)}", "red")
+    if not _all_gone(screen, started):
         return 1
-    total = time.monotonic() - began
-    screen.line(f"  all {len(started)} processes that were started are gone; {total:.0f} s in all", "green")
+    screen.line(f"  {time.monotonic() - began:.0f} s in all")
     screen.line("  Next: make serve, then inference-router generate --class realtime 'Hello'; docs are in README.md")
     wrong = [result.need.title for result in (*before, *after) if not _as_expected(result)]
     for title in wrong:
@@ -80,26 +73,32 @@ def _as_expected(result: Result) -> bool:
     return bool(result.backend) and not result.refused and result.output_tokens > 0
 
 
-async def _left(started: set[int]) -> set[int]:
+def _all_gone(screen: Screen, started: set[int]) -> bool:
+    """Whether nothing is left, and says so."""
     until = time.monotonic() + GONE_WITHIN_S
-    while (left := alive(started)) and time.monotonic() < until:  # noqa: ASYNC110 - processes tell no event
-        await asyncio.sleep(0.05)
-    return left
+    while (left := alive(started)) and time.monotonic() < until:
+        time.sleep(0.05)  # other processes tell no event, and nothing else runs any more
+    if left:
+        screen.line(f"  {len(left)} processes are left: {sorted(left)}", "red")
+    else:
+        screen.line(f"  everything that was started is gone ({len(started)} processes)", "green")
+    return not left
 
 
-async def _main(screen: Screen) -> int:
+async def _main(screen: Screen, started: set[int]) -> int:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await demonstrate(screen)
+    return await demonstrate(screen, started)
 
 
 def main() -> int:
-    screen = Screen()
+    screen, started = Screen(), set[int]()
     try:
-        return asyncio.run(_main(screen))
+        return asyncio.run(_main(screen, started))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        screen.line("\nstopped; everything that was started is gone")
+        screen.line("\ninterrupted")
+        _all_gone(screen, started)
         return INTERRUPTED
 
 

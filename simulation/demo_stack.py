@@ -35,8 +35,10 @@ class Addresses:
 
 
 @asynccontextmanager
-async def running(screen: Screen) -> AsyncGenerator[Addresses]:
+async def running(screen: Screen, started: set[int]) -> AsyncGenerator[Addresses]:
     """The device, the emulated fleet and a router with its own Valkey; stopped in the opposite order.
+
+    Every process that was running when the stopping began is in `started` afterwards.
 
     Raises:
         router.supervise.ChildError: one of them does not start.
@@ -62,6 +64,7 @@ async def running(screen: Screen) -> AsyncGenerator[Addresses]:
                         stop_timeout_s=STOP_LIMIT_S,
                     )
                 )
+            stack.callback(lambda: started.update(descendants(os.getpid())))
 
         if importlib.util.find_spec("xllamacpp") is None:
             screen.line("  left out: llama.cpp (the package xllamacpp has no build for this machine)", "yellow")
