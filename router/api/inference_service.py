@@ -113,16 +113,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
 
     async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
         async with _Call(context):
-            report = decode_report(request)
-            self._director.report(
-                report.pick_id,
-                backend=report.backend,
-                result=report.result,
-                ttft_s=report.ttft_s,
-                e2e_s=report.e2e_s,
-                usage=report.usage,
-                retry_after_s=report.retry_after_s,
-            )
+            self._director.report(decode_report(request))
             return pb.ReportResponse()
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:

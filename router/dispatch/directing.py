@@ -8,7 +8,7 @@ from typing import Protocol
 from backends.contract import GenerateRequest
 from router.dispatch.events import ModelListing, Pick, ServeEvent
 from router.domain.decision import Decision
-from router.domain.outcome import TokenUsage
+from router.domain.outcome import PickReport
 from router.domain.request import RequestProfile
 
 
@@ -25,16 +25,6 @@ class Directing(Protocol):
 
     def pick(self, profile: RequestProfile) -> Pick: ...
 
-    def report(
-        self,
-        pick_id: str,
-        *,
-        backend: str,
-        result: str,
-        ttft_s: float | None,
-        e2e_s: float | None,
-        usage: TokenUsage | None,
-        retry_after_s: float | None,
-    ) -> None: ...
+    def report(self, report: PickReport) -> None: ...
 
     def models(self) -> tuple[ModelListing, ...]: ...

@@ -16,7 +16,7 @@ from router.dispatch.picks import Picks
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
 from router.domain.fleet import Health, HealthState, LiveLoad
-from router.domain.outcome import TokenUsage
+from router.domain.outcome import PickReport
 from router.domain.request import RequestProfile
 from router.domain.rows import NEVER
 from router.errors import RouterError
@@ -118,32 +118,14 @@ class Director:
             expires_at_unix=self._clock.time() + ttl,
         )
 
-    def report(
-        self,
-        pick_id: str,
-        *,
-        backend: str,
-        result: str,
-        ttft_s: float | None,
-        e2e_s: float | None,
-        usage: TokenUsage | None,
-        retry_after_s: float | None,
-    ) -> None:
+    def report(self, report: PickReport) -> None:
         """Takes in how a pick went.
 
         Raises:
             NotFound, InvalidRequest: see `Picks.report`.
         """
         self._picks.expire(self._clock.monotonic())
-        self._picks.report(
-            pick_id,
-            backend=backend,
-            result=result,
-            ttft_s=ttft_s,
-            e2e_s=e2e_s,
-            usage=usage,
-            retry_after_s=retry_after_s,
-        )
+        self._picks.report(report)
 
     def live(self, backend_id: str) -> LiveLoad:
         """What this replica sees of a backend beside the snapshot."""

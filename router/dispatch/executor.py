@@ -55,10 +55,12 @@ class Executor:
         chosen = plan.decision.chosen
         if chosen is None or chosen.backend != attempt.row.id:
             chosen = reporting.candidate(attempt.forecast)
-        yield Routed(decision=plan.decision, candidate=chosen)
+        news: ServeEvent = Routed(decision=plan.decision, candidate=chosen)
         while True:
             error: BackendError | None = None
             try:
+                # The attempt has begun: a caller who leaves while taking this must end it as well.
+                yield news
                 async with aclosing(self._attempt(attempt, request, plan.profile, policy)) as chunks:
                     async for chunk in chunks:
                         sent.add(chunk)
@@ -89,7 +91,7 @@ class Executor:
                 raise conclude.failure(plan, attempts, error, broken=broken) from error
             attempt = following
             chosen = reporting.candidate(attempt.forecast)
-            yield Rerouted(
+            news = Rerouted(
                 from_backend=failed.row.id,
                 candidate=chosen,
                 reason=error.code,

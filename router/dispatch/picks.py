@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from backends.contract import Chunk, FinishReason, Usage
 from backends.errors import BackendError, by_code
 from router.dispatch.feedback import CANCELLED, OK, Attempt, Feedback
-from router.domain.outcome import TokenUsage
+from router.domain.outcome import PickReport
 from router.domain.rows import Forecast
 from router.errors import AlreadyExists, InvalidRequest, NotFound, Shed, Violation
 
@@ -59,38 +59,30 @@ class Picks:
                 return
             self._open.pop(pick_id).attempt.close(CANCELLED)
 
-    def report(
-        self,
-        pick_id: str,
-        *,
-        backend: str,
-        result: str,
-        ttft_s: float | None,
-        e2e_s: float | None,
-        usage: TokenUsage | None,
-        retry_after_s: float | None,
-    ) -> None:
+    def report(self, report: PickReport) -> None:
         """Takes a report as if the attempt had been ours.
 
         Raises:
             NotFound: no such pick, or it was reported or has expired.
             InvalidRequest: the backend was not among those offered, or the result is no known code.
         """
-        error = _error(result, retry_after_s)
-        out = self._open.get(pick_id)
+        error = _error(report)
+        out = self._open.get(report.pick_id)
         if out is None:
-            raise NotFound(f"no open pick has the id '{pick_id}'", hint="Report once, before expires_at.")
+            raise NotFound(f"no open pick has the id '{report.pick_id}'", hint="Report once, before expires_at.")
         attempt = out.attempt
+        backend, usage = report.backend, report.usage
         if backend and backend != attempt.row.id:
             if backend not in out.others:
                 raise InvalidRequest(Violation("backend", f"'{backend}' was not offered by this pick"))
             other = self._feedback.begin(out.others[backend], force=True)
             attempt.close(CANCELLED)
             if other is None:
-                del self._open[pick_id]
+                del self._open[report.pick_id]
                 return
             attempt = other
-        del self._open[pick_id]
+        del self._open[report.pick_id]
+        # The tokens were timed where the caller stood; the attempt takes its word.
         start = attempt.started_at = out.attempt.started_at
         if usage is not None:
             attempt.take(
@@ -104,16 +96,17 @@ class Picks:
                     finish_reason=FinishReason.STOP,
                 )
             )
-        if ttft_s is not None:
-            attempt.first_at = start + ttft_s
-            attempt.last_at = start + (e2e_s if e2e_s is not None else ttft_s)
-        attempt.close(OK if error is None else error.code, error)
+        if report.ttft_s is not None:
+            attempt.first_at = start + report.ttft_s
+            attempt.last_at = start + (report.e2e_s if report.e2e_s is not None else report.ttft_s)
+        attempt.close(report.result, error)
 
 
-def _error(result: str, retry_after_s: float | None) -> BackendError | None:
-    if result in {OK, ""}:
+def _error(report: PickReport) -> BackendError | None:
+    result = report.result
+    if result in {OK, CANCELLED}:
         return None
     kind = by_code().get(result)
     if kind is None:
-        raise InvalidRequest(Violation("result", f"'{result}' is neither OK nor a reason code of a backend"))
-    return kind("reported by the caller", retry_after_s=retry_after_s)
+        raise InvalidRequest(Violation("result", f"'{result}' is neither OK, CANCELLED nor a reason code of a backend"))
+    return kind("reported by the caller", retry_after_s=report.retry_after_s)

@@ -10,7 +10,7 @@ from backends.contract import GenerateRequest
 from router.dispatch.events import Finished, ModelListing, Pick, Routed, ServeEvent
 from router.domain.decision import Candidate, Decision, HardwareLabel, Prediction
 from router.domain.fleet import PrivacyLevel
-from router.domain.outcome import AttemptOutcome, Outcome, TokenUsage
+from router.domain.outcome import AttemptOutcome, Outcome, PickReport, TokenUsage
 from router.domain.request import RequestProfile
 from router.errors import NotFound
 
@@ -66,20 +66,10 @@ class ScriptedDirector:
         decision = self.explain(profile)
         return Pick(pick_id=profile.request_id, decision=decision, endpoints=(), expires_at_unix=0.0)
 
-    def report(
-        self,
-        pick_id: str,
-        *,
-        backend: str,  # noqa: ARG002  # the interface has it
-        result: str,
-        ttft_s: float | None,  # noqa: ARG002  # the interface has it
-        e2e_s: float | None,  # noqa: ARG002  # the interface has it
-        usage: TokenUsage | None,  # noqa: ARG002  # the interface has it
-        retry_after_s: float | None,  # noqa: ARG002  # the interface has it
-    ) -> None:
-        if any(reported == pick_id for reported, _ in self.reports):
-            raise NotFound(f"pick {pick_id} is not open")
-        self.reports.append((pick_id, result))
+    def report(self, report: PickReport) -> None:
+        if any(reported == report.pick_id for reported, _ in self.reports):
+            raise NotFound(f"pick {report.pick_id} is not open")
+        self.reports.append((report.pick_id, report.result))
 
     def models(self) -> tuple[ModelListing, ...]:
         return self.listings

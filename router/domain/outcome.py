@@ -16,6 +16,19 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PickReport:
+    """How a picked request went, as its caller says; `result` is "OK" or a reason code, `backend` "" the choice."""
+
+    pick_id: str
+    backend: str = ""
+    result: str = "OK"
+    ttft_s: float | None = None
+    e2e_s: float | None = None
+    usage: TokenUsage | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptOutcome:
     """`result` is "OK", "CANCELLED" or the code of the error. Times are seconds; None where it did not come to that."""
 

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from router.api.wire.checks import Checks
-from router.domain.outcome import TokenUsage
+from router.domain.outcome import PickReport, TokenUsage
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
 
 _RESULT = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickReport:
-    """How a picked request went; `result` is "OK" or a reason code."""
-
-    pick_id: str
-    backend: str
-    result: str
-    ttft_s: float | None
-    e2e_s: float | None
-    usage: TokenUsage | None
-    retry_after_s: float | None
 
 
 def decode_report(message: pb.ReportRequest) -> PickReport:

@@ -16,7 +16,7 @@ from router.clock import SystemClock
 from router.dispatch.events import Finished, ModelListing, Pick, Routed, ServeEvent
 from router.domain.decision import Candidate, Decision, HardwareLabel, Prediction
 from router.domain.fleet import Backend, PrivacyLevel
-from router.domain.outcome import Outcome, TokenUsage
+from router.domain.outcome import Outcome, PickReport, TokenUsage
 from router.domain.request import RequestProfile
 from router.v1 import admin_pb2_grpc, inference_pb2_grpc
 from router.v1 import inference_pb2 as pb
@@ -110,19 +110,9 @@ class ToldDirector:
         decision = Decision(id=profile.request_id, ranked=(CANDIDATE,))
         return Pick(pick_id="p1", decision=decision, endpoints=((CANDIDATE, backend),), expires_at_unix=1.0)
 
-    def report(
-        self,
-        pick_id: str,
-        *,
-        backend: str,  # noqa: ARG002  # the interface's
-        result: str,
-        ttft_s: float | None,  # noqa: ARG002  # the interface's
-        e2e_s: float | None,  # noqa: ARG002  # the interface's
-        usage: TokenUsage | None,  # noqa: ARG002  # the interface's
-        retry_after_s: float | None,  # noqa: ARG002  # the interface's
-    ) -> None:
+    def report(self, report: PickReport) -> None:
         self._fail()
-        self.reports.append((pick_id, result))
+        self.reports.append((report.pick_id, report.result))
 
     def models(self) -> tuple[ModelListing, ...]:
         self._fail()

@@ -10,7 +10,7 @@ import pytest
 from backends.scripted import Fail, Finish, Text
 from router.domain.decision import DropReason
 from router.domain.fleet import Capability, Health, HealthState, PrivacyLevel
-from router.domain.outcome import TokenUsage
+from router.domain.outcome import PickReport, TokenUsage
 from router.domain.request import Placement, Priority, RequestProfile, Slo
 from router.errors import (
     AlreadyExists,
@@ -190,13 +190,5 @@ def test_why_not_names_the_constraint_or_the_dollars(make_rig: MakeRig) -> None:
         rig.director.why_not(profile(), decision, "nope")
 
 
-def report(rig: Any, pick_id: str, **fields: object) -> None:
-    base: dict[str, object] = {
-        "backend": "",
-        "result": "OK",
-        "ttft_s": None,
-        "e2e_s": None,
-        "usage": None,
-        "retry_after_s": None,
-    }
-    rig.director.report(pick_id, **(base | fields))
+def report(rig: Any, pick_id: str, **fields: Any) -> None:
+    rig.director.report(PickReport(pick_id=pick_id, **fields))
