@@ -97,18 +97,23 @@ class Pool:
                     ssl=context,
                 )
         except (OSError, ValueError) as exc:  # refused, unresolvable, TLS; a host name that cannot be encoded
-            connection.abort()
+            self._give_up(connection)
             if limit.expired():
                 raise httpx.ConnectTimeout(f"no connection to {name} within {timeout_s:g} s") from exc
             kind = httpx.ConnectTimeout if isinstance(exc, TimeoutError) else httpx.ConnectError
             raise kind(f"no connection to {name}: {exc}") from exc
         except BaseException:
-            connection.abort()
+            self._give_up(connection)
             raise
         if self._closed:
             connection.abort()
             raise httpx.ConnectError("the transport is closed")
         return connection
+
+    def _give_up(self, connection: Connection) -> None:
+        """Ends a connection that was not handed out: cancelled just after it was made, uvloop never reports its end."""
+        connection.abort()
+        self.closed(connection)
 
     async def _turn(self, host: _Host, origin: Origin, deadline: float | None) -> Connection | None:
         """Waits for a connection of this host, or (None) for room to open one."""
