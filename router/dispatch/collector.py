@@ -87,6 +87,8 @@ class Collector:
 
     def _tick(self, tasks: asyncio.TaskGroup) -> None:
         now = self._clock.monotonic()
+        if self._clock.time() >= self._fleet.prices_change_at:
+            self._fleet.apply(self._view.snapshot)
         for backend_id in [b for b in self._probed if b not in self._fleet.members]:
             del self._probed[backend_id]
             self._metrics.forget_backend(backend_id)

@@ -6,6 +6,7 @@ learned state of a backend outlives any change of its price or health.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,6 +56,7 @@ class Fleet:
         self.policies = policies
         self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
         self.version = 0
+        self.prices_change_at = math.inf
         self.members: dict[str, Member] = {}
         self.removed: list[Adapter] = []
         self._build_adapter = build_adapter
@@ -82,6 +84,7 @@ class Fleet:
         self._learned = {key: learned for key, learned in self._learned.items() if key in rows}
         self._rows, self._by_model, self._by_name = rows, by_model, {}
         self.version = snapshot.version
+        self.prices_change_at = self._next_price_change(snapshot)
 
     def use_policies(self, policies: Policies) -> None:
         """Takes over new policies."""
@@ -236,6 +239,12 @@ class Fleet:
         if price.expires_at is not None and now >= price.expires_at:
             return None
         return price
+
+    def _next_price_change(self, snapshot: FleetSnapshot) -> float:
+        """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
+        now = self._clock.time()
+        times = [t for price in snapshot.prices.values() for t in (price.effective_at, price.expires_at)]
+        return min((t for t in times if t is not None and t > now), default=math.inf)
 
 
 def adapter_spec(backend: Backend) -> BackendSpec:
