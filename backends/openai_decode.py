@@ -38,6 +38,7 @@ _FINISH = {
 }
 _FAILED = frozenset({"error", "abort"})
 _CHARS_PER_TOKEN = 4
+_LONGEST_MARKER = 32  # with blanks around it; anything longer is an event
 
 FailureReader = Callable[[bytes], BackendError]
 
@@ -102,7 +103,7 @@ class ChatDecoder:
 
     def _take_events(self, events: list[SseEvent]) -> None:
         for name, payload in events:
-            if payload[:1] == b"[" and payload.strip() == b"[DONE]":
+            if len(payload) < _LONGEST_MARKER and payload.strip() == b"[DONE]":
                 self._complete()
                 return
             event = self._decode(payload, name=name)
