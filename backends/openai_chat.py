@@ -20,6 +20,7 @@ from backends.openai_encode import CHAT_PATH, COMPLETIONS_PATH, encode
 from backends.probes import Prober
 from backends.profiles import Profile, profile
 from backends.spec import BackendSpec
+from backends.transport_request import post
 from backends.urls import endpoint
 
 MAX_JSON_BODY_BYTES = 32 * 1024 * 1024
@@ -57,7 +58,9 @@ class OpenAIChatBackend:
         self._urls = {path: endpoint(spec.base_url, path) for path in (CHAT_PATH, COMPLETIONS_PATH)}
         self._headers = {path: [(b"host", url.netloc), *headers] for path, url in self._urls.items()}
         connect = spec.connect_timeout_s
-        self._extensions = {"timeout": {"connect": connect, "pool": connect, "read": None, "write": None}}
+        self._extensions: dict[str, object] = {
+            "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
+        }
         self._prober = Prober(spec, self._profile, control, headers=credential)
 
     def __repr__(self) -> str:
@@ -72,18 +75,8 @@ class OpenAIChatBackend:
     ) -> AsyncGenerator[Chunk]:
         """Streams the answer; a trailing assistant message is continued where the profile can say so."""
         path, body = encode(request, upstream_model=upstream_model, profile=self._profile)
-        upstream = httpx.Request(
-            "POST",
-            self._urls[path],
-            headers=[
-                *self._headers[path],
-                (b"content-length", b"%d" % len(body)),
-                (b"x-request-id", request_id.encode("ascii", "replace")),
-            ],
-            # As a stream and with all its headers: completing them costs httpx as much as the rest of the exchange.
-            stream=httpx.ByteStream(body),
-            extensions=self._extensions,
-        )
+        headers = [*self._headers[path], (b"x-request-id", request_id.encode("ascii", "replace"))]
+        upstream = post(self._urls[path], headers, body, extensions=self._extensions)
         decoder = ChatDecoder(self._profile, read_failure=self._read_failure)
         has_delivered = False
         try:

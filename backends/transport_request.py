@@ -15,13 +15,19 @@ from backends.transport_connection import WRITE_PIECE_BYTES
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 
 
-def post(url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> httpx.Request:
+def post(
+    url: httpx.URL,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes,
+    *,
+    extensions: dict[str, object] | None = None,
+) -> httpx.Request:
     """The cheapest httpx request: `headers` are made once and hold everything but Content-Length (also Host).
 
     httpx.Request(content=...) costs 6 us more to look for headers that it might have to add.
     """
     framed_headers = [*headers, (b"Content-Length", b"%d" % len(body))]
-    return httpx.Request("POST", url, headers=framed_headers, stream=httpx.ByteStream(body))
+    return httpx.Request("POST", url, headers=framed_headers, stream=httpx.ByteStream(body), extensions=extensions)
 
 
 def encode_head(request: httpx.Request, body: bytes | None) -> bytes:
