@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 import openai
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
-from router.cli.rpc import failure
-from router.cli.show import hardware
+from router.domain.decision import HardwareLabel
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
 from router.v1.inference_pb2_grpc import InferenceServiceStub
@@ -59,14 +60,28 @@ async def over_grpc(channel: grpc.aio.Channel, need: Need, write: Write) -> Resu
             if event.HasField("finished"):
                 _take_finished(result, event.finished)
     except grpc.aio.AioRpcError as error:
-        problem = failure(error, "the router")
-        result.refused, result.why = f"{problem.status} {problem.reason}", problem.message
-        result.drops = _dropped(problem.metadata)
+        info = _error_info(error)
+        result.refused, result.why = f"{error.code().name} {info.reason}", error.details() or ""
+        result.drops = _dropped(info.metadata)
     return result
 
 
+def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    """The reason and the facts that the router sends with an error; empty where it sent none."""
+    info = error_details_pb2.ErrorInfo()
+    status: Any = rpc_status.from_call(error)
+    for packed in status.details if status is not None else ():
+        if packed.Unpack(info):
+            break
+    return info
+
+
+def _label(shown: common_pb2.Hardware) -> str:
+    return str(HardwareLabel(id=shown.id, name=shown.name or shown.id, count=shown.count, emulated=shown.emulated))
+
+
 def _take_finished(result: Result, finished: pb.Finished) -> None:
-    result.backend, result.hardware = finished.backend, hardware(finished.hardware)
+    result.backend, result.hardware = finished.backend, _label(finished.hardware)
     result.ttft_s, result.tpot_s = finished.timings.ttft_s, finished.timings.tpot_s
     result.cost_usd, result.output_tokens = finished.cost_usd, finished.usage.output_tokens
     result.attempts = len(finished.attempts)
@@ -78,7 +93,7 @@ def _dropped(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _take_routed(result: Result, routed: pb.Routed) -> None:
-    result.backend, result.hardware = routed.backend, hardware(routed.hardware)
+    result.backend, result.hardware = routed.backend, _label(routed.hardware)
     result.model = routed.model
     result.predicted_ttft_s = routed.prediction.ttft.mean
     result.predicted_tpot_s = routed.prediction.tpot.mean

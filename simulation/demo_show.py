@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import defaultdict
@@ -12,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.show import dollars, seconds
 from router.supervise import Progress
 from simulation.demo_calls import FirstLines, Result, Write
 from simulation.demo_needs import Need
@@ -45,7 +45,8 @@ class Screen:
 
     def ask(self, number: int, need: Need) -> Write:
         """Announces a need; what the returned function gets is shown as the answer's first line or two."""
-        prompt = need.prompt if len(need.prompt) < 90 else need.prompt[:87] + "..."
+        room = self.console.width - len(need.title) - len(need.model) - 14
+        prompt = need.prompt if len(need.prompt) <= room else need.prompt[: room - 4] + " ..."
         self.console.print(Text(f"{number}. {need.title}", "bold"), Text(f"  {need.model} <- {prompt}", "dim"))
         sys.stdout.write("   ")
         sys.stdout.flush()
@@ -120,3 +121,16 @@ def _dropped(result: Result) -> str:
     for backend, reason in result.drops:
         by_reason[reason].append(backend)
     return "\n".join(f"{reason}: {', '.join(dict.fromkeys(backends))}" for reason, backends in by_reason.items())
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that reads best."""
+    if value <= 0.0:
+        return "-"
+    return f"{value * 1e3:.3g} ms" if value < 0.0995 else f"{value:.3g} s"
+
+
+def dollars(value: float) -> str:
+    """Two significant digits, never an exponent: "$0.000036"."""
+    digits = 2 if value < 1e-9 else max(2, 1 - math.floor(math.log10(value)))
+    return f"${value:.{digits}f}"

@@ -159,7 +159,7 @@ def _parents() -> Mapping[int, int]:
     """Parent by process; zombies do not count."""
     proc = Path("/proc")
     if not (proc / "self" / "stat").exists():
-        listing = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607
+        listing = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607 - ps is where PATH says
         rows = [line.split() for line in listing.stdout.splitlines()]
         return {int(row[0]): int(row[1]) for row in rows if not row[2].startswith("Z")}
     parents: dict[int, int] = {}

@@ -26,7 +26,7 @@ def serve(model: Path, *, host: str, port: int, threads: int) -> int:
     try:
         import xllamacpp  # noqa: PLC0415 - an optional extra, named in the message
     except ImportError:
-        print("xllamacpp is not installed: pip install 'inference-router[device]'", file=sys.stderr)  # noqa: T201
+        print("xllamacpp is not installed: pip install 'inference-router[device]'", file=sys.stderr)  # noqa: T201 - a command's output
         return 1
     # Blocked before the engine starts its threads, so that they inherit it and the signal waits for us.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -43,7 +43,7 @@ def serve(model: Path, *, host: str, port: int, threads: int) -> int:
     params.use_jinja = True
     params.ui = False
     server = xllamacpp.Server(params)
-    print(f"real      llama.cpp, {MODEL_NAME}, {threads} threads  {server.listening_address}", flush=True)  # noqa: T201
+    print(f"real      llama.cpp, {MODEL_NAME}, {threads} threads  {server.listening_address}", flush=True)  # noqa: T201 - a command's output
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     # Its destructor waits for requests in flight; nobody waits for those once we are told to stop.
     os._exit(0)

@@ -125,7 +125,7 @@ async def serve(config: Path, *, host: str, seed: int, as_json: bool) -> int:
                 print(line, flush=True)  # noqa: T201 - a command's output
             moved = _moved(config / "fleet.yaml", chosen)
             if moved and not as_json:
-                print(f"Some usual ports are taken; start the router with: {' '.join(moved)}", flush=True)  # noqa: T201
+                print(f"Some usual ports are taken; start the router with: {' '.join(moved)}", flush=True)  # noqa: T201 - a command's output
             await stop.wait()
     except OSError as error:
         print(f"cannot listen: {error}", file=sys.stderr)  # noqa: T201 - a command's output
