@@ -213,8 +213,9 @@ async def run(
             rules=FleetRules(catalogue=settings.catalogue, wires=registry.WIRES, profiles=registry.PROFILES),
             clock=clock,
         )
+        inference = InferenceService(core.director, clock)
         grpc_servers = GrpcServers(
-            inference=InferenceService(core.director, clock),
+            inference=inference,
             admin=admin,
             ready=lambda: core.director.ready,
             host=router.host,
@@ -222,6 +223,7 @@ async def run(
             admin_port=router.admin_port,
             pick_free_ports=router.pick_free_ports,
             max_message_bytes=router.max_message_bytes,
+            cut_off=inference.cut_off,
         )
         await grpc_servers.start()
         await http.start()

@@ -22,6 +22,8 @@ from router.v1 import admin_pb2, admin_pb2_grpc, inference_pb2, inference_pb2_gr
 INFERENCE_SERVICE: str = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 ADMIN_SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _HEALTH_SERVICE = "grpc.health.v1.Health"
+# How long calls that are cut off may take to tell their callers why.
+_LAST_WORDS_S = 1.0
 
 
 class PortTakenError(OSError):
@@ -50,6 +52,7 @@ class GrpcServers:
         max_message_bytes: int = 8 * 1024 * 1024,
         max_connection_age_s: float | None = None,
         client_ping_interval_s: float = 10.0,
+        cut_off: Callable[[], None] | None = None,
     ) -> None:
         self.host = host
         self.grpc_port = grpc_port
@@ -57,6 +60,7 @@ class GrpcServers:
         self._inference = inference
         self._admin = admin
         self._ready = ready
+        self._cut_off = cut_off
         self._pick_free_ports = pick_free_ports
         self._options = _options(max_message_bytes, max_connection_age_s, client_ping_interval_s)
         self._servers: list[grpc.aio.Server] = []
@@ -89,12 +93,20 @@ class GrpcServers:
             health.changed()
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls, lets running ones finish for so long, then cancels them."""
+        """Refuses new calls, lets running ones finish for so long, then lets `cut_off` end them, or cancels them."""
         for health in self._healths:
             health.close()
-        async with asyncio.TaskGroup() as group:
-            for server in self._servers:
-                group.create_task(server.stop(grace_s))
+        cutting = None
+        if self._cut_off is not None:
+            cutting = asyncio.get_running_loop().call_later(grace_s, self._cut_off)
+            grace_s += _LAST_WORDS_S
+        try:
+            async with asyncio.TaskGroup() as group:
+                for server in self._servers:
+                    group.create_task(server.stop(grace_s))
+        finally:
+            if cutting is not None:
+                cutting.cancel()
         self._servers.clear()
 
     def _build(self, service: str, ready: Callable[[], bool]) -> grpc.aio.Server:

@@ -11,6 +11,7 @@ interceptor for a handler on every call and wraps it anew, and each wrapper adds
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncGenerator
@@ -28,7 +29,7 @@ from router.api.wire.proto_response import encode_decision, encode_event, encode
 from router.clock import Clock
 from router.dispatch.directing import Directing
 from router.dispatch.events import Chunk, ServeEvent
-from router.errors import RouterError
+from router.errors import RouterError, ShuttingDown
 from router.v1 import inference_pb2 as pb
 from router.v1 import inference_pb2_grpc
 
@@ -99,12 +100,32 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     def __init__(self, director: Directing, clock: Clock) -> None:
         self._director = director
         self._clock = clock
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._cut_off = False
+
+    def cut_off(self) -> None:
+        """Ends every stream with SHUTTING_DOWN; the server by itself would end them without a word of why."""
+        self._cut_off = True
+        for task in tuple(self._streams):
+            task.cancel()
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
-        async with _Call(context) as request_id:
-            content, profile = decode_generate(request, request_id=request_id, deadline_s=self._deadline_s(context))
-            async with aclosing(self._director.serve(content, profile)) as events:
-                await _send(events, context, explain=profile.explain)
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._streams.add(task)
+        try:
+            async with _Call(context) as request_id:
+                content, profile = decode_generate(request, request_id=request_id, deadline_s=self._deadline_s(context))
+                async with aclosing(self._director.serve(content, profile)) as events:
+                    try:
+                        await _send(events, context, explain=profile.explain)
+                    except asyncio.CancelledError:
+                        if not self._cut_off or context.cancelled():
+                            raise
+                        task.uncancel()
+                        message = "the router is shutting down and could not wait for this answer"
+                        raise ShuttingDown(message) from None
+        finally:
+            self._streams.discard(task)
 
     async def Pick(self, request: pb.PickRequest, context: Context) -> pb.PickResponse:
         async with _Call(context) as request_id:

@@ -15,7 +15,7 @@ from router.domain.rows import Shape
 from router.errors import InvalidRequest, NoEndpoint, SloInfeasible, Violation
 from router.prediction.output_length import OutputLength
 from router.prediction.predictor import forecast
-from router.scheduling import reporting, scheduler
+from router.scheduling import picker, reporting, scheduler
 from router.scheduling.scheduler import Ranking
 
 MAX_ATTEMPTS = 5
@@ -131,9 +131,9 @@ class Decider:
         if ranking.slo_infeasible and profile.slo.reject_infeasible:
             best = ranking.ordered[0]
             raise SloInfeasible(
-                f"no backend meets the SLO with probability {plan.shape.probability:.2f}; the likeliest, "
-                f"{best.row.id}, does with {best.p_ttft * best.p_tpot * best.p_e2e:.2f}: TTFT {best.ttft_s:.3f} s, "
-                f"TPOT {1000.0 * best.tpot_s:.2f} ms, end to end {best.e2e_s:.2f} s are expected"
+                f"no backend meets the SLO with probability {plan.shape.probability:.2f}; {best.row.id} comes nearest, "
+                f"with {picker.likelihood(best):.2f}: TTFT {best.ttft_s:.3f} s, TPOT {1000.0 * best.tpot_s:.2f} ms, "
+                f"end to end {best.e2e_s:.2f} s are expected"
             )
 
     @staticmethod

@@ -99,8 +99,10 @@ def why(ranking: Ranking) -> str:
         )
     rivals = [f for f in ranking.ordered[1:] if f.feasible or ranking.slo_infeasible]
     if not rivals:
-        dropped_or_late = len(ranking.dropped) + len(ranking.ordered) - 1
-        notes.append("the only one that could serve" if not dropped_or_late else "the only one left that fits")
+        if len(ranking.ordered) > 1:
+            notes.append("the only one that is likely enough to meet the SLO")
+        else:
+            notes.append("the only one left that fits" if ranking.dropped else "the only one that serves it")
     else:
         rival = min(rivals, key=lambda f: f.objective_usd)
         notes.append(_versus(best, rival))
