@@ -8,6 +8,7 @@ straight to the transport, since an HTTP client's own layer costs more than all 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 import httpx
@@ -28,6 +29,7 @@ MAX_JSON_BODY_BYTES = 32 * 1024 * 1024
 # How long the end of a body may take once the answer is complete; past it the connection is given up, not the caller.
 _AFTER_DONE_S = 0.02
 _AFTER_FINISH_S = 2.0
+_EXPLANATION_S = 2.0
 
 
 class OpenAIChatBackend:
@@ -91,7 +93,7 @@ class OpenAIChatBackend:
                     if response.headers.get("content-encoding", "identity") != "identity":
                         raise ProtocolViolation("a compressed answer, although none was asked for")
                     if _is_json(response):
-                        for chunk in decoder.whole(await _read(stream, MAX_JSON_BODY_BYTES)):
+                        for chunk in decoder.whole(await _read(stream)):
                             yield chunk
                             has_delivered = True
                         return
@@ -117,7 +119,7 @@ class OpenAIChatBackend:
         """Nothing to do: the transport belongs to whoever made it."""
 
     async def _failure(self, response: httpx.Response, stream: httpx.AsyncByteStream) -> BackendError:
-        body = await _read(stream, failures.MAX_ERROR_BODY_BYTES, is_cut=True)
+        body = _decoded(await _explanation(stream), response.headers.get("content-encoding", ""))
         return failures.from_response(
             response.status_code, response.headers, body, profile=self._profile, secret=self._revealed()
         )
@@ -153,15 +155,37 @@ async def _next(reads: AsyncIterator[bytes], *, limit_s: float | None) -> bytes 
         return None  # the answer is complete: how the connection ends changes nothing
 
 
-async def _read(stream: httpx.AsyncByteStream, limit: int, *, is_cut: bool = False) -> bytes:
-    """A whole body, at most `limit` bytes of it."""
+async def _read(stream: httpx.AsyncByteStream) -> bytes:
+    """A whole answer, if it is of a size that an answer can have."""
     parts: list[bytes] = []
     size = 0
     async for part in stream:
         parts.append(part)
         size += len(part)
-        if size >= limit:
-            if not is_cut:
-                raise ProtocolViolation(f"an answer of more than {limit} bytes")
-            break
-    return b"".join(parts)[:limit]
+        if size > MAX_JSON_BODY_BYTES:
+            raise ProtocolViolation(f"an answer of more than {MAX_JSON_BODY_BYTES} bytes")
+    return b"".join(parts)
+
+
+async def _explanation(stream: httpx.AsyncByteStream) -> bytes:
+    """The body of an error, as much of it as comes soon; the status speaks for itself where none does."""
+    parts: list[bytes] = []
+    size = 0
+    with contextlib.suppress(TimeoutError, *failures.CLIENT_ERRORS):
+        async with asyncio.timeout(_EXPLANATION_S):
+            async for part in stream:
+                parts.append(part)
+                size += len(part)
+                if size >= failures.MAX_ERROR_BODY_BYTES:
+                    break
+    return b"".join(parts)[: failures.MAX_ERROR_BODY_BYTES]
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Proxies compress their error pages for clients that did not ask for it."""
+    if encoding in ("", "identity"):
+        return body
+    try:
+        return httpx.Response(500, headers={"content-encoding": encoding}, content=body).content
+    except httpx.DecodingError:
+        return b""

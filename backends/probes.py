@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import msgspec
@@ -70,7 +71,8 @@ class Prober:
             status, body = await self._get(self._plan.liveness)
             self._last_rtt_s = self._now() - started
             if status != 200:
-                raise failures.from_response(status, {}, body, profile=self._profile)
+                # A full queue does not show here: a health check that says 503 means it.
+                raise failures.from_response(status, {}, body, profile=replace(self._profile, busy_503=False))
         await self._refresh_models()
         load = await self._load()
         return LoadReport(

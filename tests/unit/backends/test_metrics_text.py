@@ -1,0 +1,70 @@
+"""Load out of Prometheus text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.metrics_text import EngineLoad, GaugeNames, read_load
+from backends.profiles import PROFILES
+
+
+def names(profile: str) -> GaugeNames:
+    found = PROFILES[profile].probe.gauges
+    assert found is not None
+    return found
+
+
+VLLM = """
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="a{b} c"} 3.0
+vllm:num_requests_running{engine="1",model_name="a{b} c"} 4.0 1700000000000
+vllm:num_requests_waiting{engine="0",model_name="m"} 0.0
+vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 9.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.25
+vllm:num_requests_running_total{engine="0"} 99.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "load"),
+    [
+        pytest.param("vllm", VLLM, EngineLoad(running=7, waiting=0, kv_cache_usage=0.375), id="engines are summed"),
+        pytest.param("vllm", "vllm:gpu_cache_usage_perc 0.5", EngineLoad(kv_cache_usage=0.5), id="older name"),
+        pytest.param(
+            "vllm",
+            "vllm:gpu_cache_usage_perc 0.5\nvllm:kv_cache_usage_perc 0.25",
+            EngineLoad(kv_cache_usage=0.25),
+            id="newer name wins",
+        ),
+        pytest.param("vllm", "", EngineLoad(), id="missing is unknown"),
+        pytest.param("vllm", "vllm:num_requests_running NaN", EngineLoad(), id="not a number is unknown"),
+        pytest.param("vllm", "vllm:num_requests_running{a=", EngineLoad(), id="cut line"),
+        pytest.param(
+            "llama_cpp",
+            "llamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n",
+            EngineLoad(running=2, waiting=1),
+            id="llama.cpp",
+        ),
+        pytest.param(
+            "sglang",
+            'sglang:num_running_reqs{tp_rank="0",dp_rank="0"} 2\nsglang:num_running_reqs{tp_rank="1",dp_rank="0"} 2\n'
+            'sglang:num_running_reqs{tp_rank="0",dp_rank="1"} 5\nsglang:token_usage{tp_rank="0"} 0.1',
+            EngineLoad(running=7, kv_cache_usage=0.1),
+            id="parallel ranks are not counted twice",
+        ),
+    ],
+)
+def test_load_is_read_by_exact_names(profile: str, text: str, load: EngineLoad) -> None:
+    """Only the gauges that are named count; what is absent stays unknown."""
+    assert read_load(text, names(profile)) == load
+
+
+@given(st.text(max_size=80), st.text(alphabet='{}"\\= 0123', max_size=30))
+def test_no_text_breaks_the_reader(text: str, tail: str) -> None:
+    """Metrics come from a server that may send anything."""
+    found = read_load(f"{text}\nvllm:kv_cache_usage_perc{tail}", names("vllm"))
+    assert found.kv_cache_usage is None or 0 <= found.kv_cache_usage <= 1
