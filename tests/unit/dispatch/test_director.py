@@ -107,7 +107,7 @@ async def test_an_slo_nobody_can_meet_is_best_effort_or_refused(make_rig: MakeRi
     rig = make_rig({"a": [GOOD]})
     events = await rig.serve(slo=Slo(ttft_s=1e-6))
     assert events[0].decision.slo_infeasible
-    with pytest.raises(SloInfeasible, match="a comes nearest, with 0.00"):
+    with pytest.raises(SloInfeasible, match=r"a comes nearest, with 0\.00"):
         await rig.serve(request_id="r2", slo=Slo(ttft_s=1e-6, reject_infeasible=True))
 
 
