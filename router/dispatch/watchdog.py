@@ -16,6 +16,7 @@ from router.clock import Clock
 T = TypeVar("T")
 # How soon to look again at a limit that passed while nobody was waiting.
 LOOK_AGAIN_S = 0.05
+RESOLUTION_S = 0.001
 
 
 class Watchdog:
@@ -65,7 +66,8 @@ class Watchdog:
     def _fire(self) -> None:
         left = self._limit - self._clock.monotonic()
         if left > 0.0 or self._waiting is None:
-            delay = max(left, LOOK_AGAIN_S)
+            # uvloop counts in milliseconds and may be early by one: that must not cost another round.
+            delay = max(left, RESOLUTION_S) if left > 0.0 else LOOK_AGAIN_S
             self._fires_at = self._clock.monotonic() + delay
             self._timer = self._arm(delay)
             return
