@@ -36,6 +36,8 @@ from router.resilience.retry_budget import RetryBudget
 from router.settings import Settings, load
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
+from router.state.connection import BadStoreUrlError
+from router.state.embedded import EmbeddedStoreError
 from router.state.runtime import end_task, open_state
 from router.state.store import SeedDocuments
 from router.state.view import FleetView
@@ -43,6 +45,12 @@ from router.telemetry import logs
 from router.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+# What may keep a router from starting, and what to do about it.
+START_HINTS: dict[type[Exception], str] = {
+    BadStoreUrlError: "Correct REDIS_URL, or redis_url in router.yaml.",
+    EmbeddedStoreError: "Set REDIS_URL to a Valkey or Redis of your own.",
+    OSError: "Free the port, name another, or allow --pick-free-ports.",
+}
 FIRST_LOAD_S = 15.0
 EXPIRE_PICKS_EVERY_S = 1.0
 

@@ -30,7 +30,7 @@ MODULES = (
 def built() -> list[Path]:
     """The compiled files that lie in the tree now."""
     found = [path for module in MODULES for path in (ROOT / module).parent.glob(f"{Path(module).stem}.*.so")]
-    return sorted({*found, *ROOT.glob("*__mypyc*.so")})
+    return sorted({*found, *(ROOT / "router").glob("core__mypyc*.so")})
 
 
 def stale() -> list[str]:
@@ -55,7 +55,9 @@ def build() -> None:
     from setuptools import Distribution  # noqa: PLC0415 - as above
 
     # Options of the checked project hold here as well; the rest of the program is followed, not compiled.
-    extensions = mypycify([*MODULES, "--config-file", "pyproject.toml"], opt_level="3", debug_level="0")
+    extensions = mypycify(
+        [*MODULES, "--config-file", "pyproject.toml"], opt_level="3", debug_level="0", group_name="router.core"
+    )
     distribution = Distribution({"name": "router-core", "ext_modules": extensions, "packages": []})
     command = distribution.get_command_obj("build_ext")
     command.inplace = True

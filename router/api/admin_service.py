@@ -92,6 +92,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     @_answering
     async def GetBackend(self, request: pb.GetBackendRequest, _actor: str) -> pb.GetBackendResponse:
+        if not self._view.loaded:
+            raise StoreUnavailable("the state store has not answered yet: there is no fleet to look in")
         snapshot = self._view.snapshot
         if (backend := snapshot.backends.get(request.id)) is None:
             raise NotFound(f"backend {request.id!r} does not exist")

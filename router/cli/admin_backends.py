@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def list_backends(*, address: str, as_json: bool) -> None:
         print_message(response)
         return
     print_table(
-        f"Fleet version {response.fleet_version}, seen {response.snapshot_age_s:.2f} s ago",
+        f"Fleet version {response.fleet_version}, {_seen(response.snapshot_age_s)}",
         ["id", "version", "health", "in flight", "hardware", "models", "region", "privacy", "wire", "address"],
         [_row(backend) for backend in response.backends],
         right="version,in flight",
@@ -239,3 +240,7 @@ def _done(what: str, backend: admin_pb2.Backend, fleet_version: int, *, as_json:
         print_json(as_dict(backend) | {"fleet_version": str(fleet_version)})
     else:
         click.echo(f"{what} {backend.spec.id}, version {backend.version}; fleet version {fleet_version}")
+
+
+def _seen(age_s: float) -> str:
+    return f"seen {age_s:.2f} s ago" if math.isfinite(age_s) else "never seen: the state store has not answered yet"

@@ -49,9 +49,10 @@ def serve(*, config: Path, **flags: Any) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(app.run(settings, started=_announce))
-    except OSError as error:
+    except tuple(app.START_HINTS) as error:
+        hint = next(hint for kind, hint in app.START_HINTS.items() if isinstance(error, kind))
         click.echo(f"error: START_FAILED: {error}", err=True)
-        click.echo("  hint: Free the port, name another, or allow --pick-free-ports.", err=True)
+        click.echo(f"  hint: {hint}", err=True)
         raise SystemExit(EXIT_FAILED) from None
     raise SystemExit(status)
 

@@ -120,6 +120,12 @@ class Decider:
             SloInfeasible: something can, but not in time, and the caller does not want that.
         """
         ranking, profile = plan.ranking, plan.profile
+        if not self._fleet.members:
+            raise NoEndpoint(
+                "this router has no fleet yet: its state store has not answered, or holds no backend",
+                drops=(),
+                retry_after_s=1.0,
+            )
         if not ranking.ordered:
             full = self.full(plan)
             reasons = sorted({d.reason.value for d in full.drops}) or ["MODEL"]
