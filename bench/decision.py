@@ -1,0 +1,123 @@
+"""What one decision costs by the size of the fleet, in plain Python and compiled, side by side in one run.
+
+Each runs from a copy of the sources of its own (`bench.copies`), in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bench.copies import Copies, environment
+from bench.decision_worker import Sizes, Times
+from bench.figures import ROUTER, Figure, Section
+from bench.lab import Progress
+from bench.machine import on_core
+
+PLAIN = "plain Python"
+COMPILED = "compiled"
+ROUND_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One size, with the target of a decision over it in microseconds."""
+
+    backends: int
+    serving: int
+    target: float | None = None
+
+    @property
+    def title(self) -> str:
+        if self.backends == self.serving:
+            return f"{self.backends:,} backends"
+        return f"{self.serving} serving of {self.backends:,} registered"
+
+    @property
+    def id(self) -> str:
+        return f"{self.serving}_of_{self.backends}"
+
+
+FLEETS = (
+    Fleet(16, 16, 15.0),
+    Fleet(128, 128, 60.0),
+    Fleet(1_024, 1_024, 150.0),
+    Fleet(10_000, 16, 15.0),
+    Fleet(10_000, 10_000, 400.0),
+)
+QUICK_FLEETS = FLEETS[:4]
+
+
+@asynccontextmanager
+async def worker(folder: Path, *, core: int | None, compiled: bool) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """The worker on a copy; that it really runs on that copy is checked."""
+    with on_core(core):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.decision_worker", str(folder / "config"),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder, env=environment(folder),
+        )  # fmt: skip
+    try:
+        where = json.loads(await answer(process))
+        suffix = Path(where["module"]).suffix
+        if where["router"] != str((folder / "router" / "scheduling").resolve()) or (suffix == ".so") != compiled:
+            raise RuntimeError(f"the worker runs on {where}, not on its copy")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def answer(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), ROUND_S)
+    if not line:
+        raise RuntimeError("a decision worker ended")
+    return line
+
+
+async def ask(process: asyncio.subprocess.Process, sizes: Sizes) -> Times:
+    assert process.stdin is not None
+    process.stdin.write(msgspec.json.encode(sizes) + b"\n")
+    return msgspec.json.decode(await answer(process), type=Times)
+
+
+async def measure(copies: Copies, *, core: int | None, quick: bool, rounds: int, progress: Progress) -> Section:
+    """All sizes in all rounds, plain and compiled in turn."""
+    notes: list[str] = []
+    async with AsyncExitStack() as stack:
+        workers: dict[str, asyncio.subprocess.Process] = {}
+        if copies.compiled is not None:
+            workers[COMPILED] = await stack.enter_async_context(worker(copies.compiled, core=core, compiled=True))
+        workers[PLAIN] = await stack.enter_async_context(worker(copies.plain, core=core, compiled=False))
+        # The column that the targets are held against comes first.
+        ours = COMPILED if COMPILED in workers else PLAIN
+        subjects = {ours: ROUTER} | {subject: subject for subject in workers if subject != ours}
+        fleets = QUICK_FLEETS if quick else FLEETS
+        plans = {f.id: Figure(f"plan_{f.id}", f"decision, {f.title}", "us of CPU", f.target) for f in fleets}
+        loads = {f.id: Figure(f"snapshot_{f.id}", f"first snapshot, {f.title}", "ms of CPU") for f in fleets}
+        prices = {f.id: Figure(f"price_{f.id}", f"one price changed, {f.title}", "ms of CPU") for f in fleets}
+        for turn in range(rounds):
+            progress.step(f"decision, round {turn + 1} of {rounds}")
+            for fleet in fleets:
+                for subject, process in workers.items():
+                    seconds = 0.05 if quick else 0.25
+                    times = await ask(process, Sizes(fleet.backends, fleet.serving, seconds))
+                    if times.candidates != fleet.serving:
+                        raise RuntimeError(f"{times.candidates} candidates in place of {fleet.serving}")
+                    plans[fleet.id].add(subjects[subject], times.plan_us)
+                    loads[fleet.id].add(subjects[subject], times.snapshot_us / 1e3)
+                    prices[fleet.id].add(subjects[subject], times.price_us / 1e3)
+    if ours == PLAIN:
+        notes.append(f"The targets are those of compiled modules, but {copies.label}")
+    notes.append("Whole `Decider.plan` calls over the real catalogue, predictor and objective; times of one process.")
+    section = Section("decision", f"Decision; 'router' is {ours}", tuple(subjects.values()), notes=notes)
+    section.figures = [*plans.values(), *loads.values(), *prices.values()]
+    return section

@@ -1,0 +1,56 @@
+"""Resident memory of a fresh gateway: when it serves, after a thousand requests and after very many."""
+
+from __future__ import annotations
+
+from bench.figures import ROUTER, Figure, Section
+from bench.gateways import Gateway
+from bench.lab import Lab, LoadFailed
+from bench.load_job import Job
+from bench.machine import rss_bytes
+
+STREAMS = 32
+FIRST = 1_000
+MANY = 100_000
+MANY_QUICK = 10_000
+MB = 1e6
+AT_ONCE = 20_000
+
+
+async def measure(lab: Lab, gateways: dict[str, Gateway]) -> Section:
+    """Fresh gateways by subject. The router is asked very often; the others, which are slower, only the first time."""
+    many = MANY_QUICK if lab.quick else MANY
+    start = Figure("rss_start", "RSS when it serves", "MB")
+    first = Figure("rss_1k", f"RSS after {FIRST:,} requests", "MB")
+    last = Figure("rss_many", f"RSS after {many:,} requests", "MB")
+    growth = Figure("rss_growth", f"growth from {FIRST:,} to {many:,} requests", "bytes a request")
+    store = Figure("rss_store", "RSS of the embedded Valkey at the end", "MB")
+    section = Section("memory", "Memory", tuple(gateways), [start, first, last, growth, store])
+    for subject, gateway in gateways.items():
+        start.add(subject, rss_bytes(gateway.pids) / MB)
+        lab.progress.step(f"memory: {FIRST:,} requests to {subject}")
+        try:
+            await _send(lab, gateway, FIRST)
+        except LoadFailed as failure:
+            if subject == ROUTER:
+                raise
+            section.notes.append(f"{subject}: not measured under load, {failure}")
+            continue
+        first.add(subject, rss_bytes(gateway.pids) / MB)
+    gateway = gateways[ROUTER]
+    before = rss_bytes(gateway.pids)
+    sent = FIRST
+    while sent < many:
+        lab.progress.step(f"memory: {sent:,} of {many:,} requests to {ROUTER}")
+        sent += await _send(lab, gateway, min(AT_ONCE, many - sent))
+    after = rss_bytes(gateway.pids)
+    last.add(ROUTER, after / MB)
+    growth.add(ROUTER, (after - before) / (many - FIRST))
+    store.add(ROUTER, rss_bytes(gateway.store_pids) / MB)
+    section.notes.append("Over HTTP, not streamed, 32 at a time.")
+    return section
+
+
+async def _send(lab: Lab, gateway: Gateway, requests: int) -> int:
+    each = -(-requests // STREAMS)
+    done = await lab.job(Job(face="http", address=gateway.http, streams=STREAMS, requests=each, stream=False))
+    return done.requests
