@@ -130,7 +130,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     async def Pick(self, request: pb.PickRequest, context: Context) -> pb.PickResponse:
         async with _Call(context) as request_id:
             profile = decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context))
-            return encode_pick(self._director.pick(profile))
+            return encode_pick(self._director.pick(profile), explain=profile.explain)
 
     async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
         async with _Call(context):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from router.api.rescue import http_status, openai_error
-from router.errors import RouterError, ShuttingDown
+from router.errors import InvalidRequest, RouterError, ShuttingDown, Violation
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 # The SDK retries 408, 409, 429 and 5xx by itself; the router has tried other backends already, so it says what helps.
 _WORTH_RETRYING = frozenset({408, 429, 502, 503, 504})
 _NEVER_RETRY = frozenset({"insufficient_quota", "deadline_exceeded", "upstream_auth_failed", "upstream_model_missing"})
+_PROTO, _BODY = "routing.", "router."
 _JSON = (b"content-type", b"application/json")
 
 
@@ -25,7 +26,7 @@ def error_body(error: Exception, request_id: str) -> dict[str, Any]:
     """The nested object; an exception that nobody foresaw is logged here, and shows nothing of itself."""
     if not isinstance(error, RouterError):
         _log.error("unexpected error, request_id=%s", request_id, exc_info=error)
-    return openai_error(error, request_id)
+    return openai_error(_in_words_of_the_body(error), request_id)
 
 
 def error_answer(error: Exception, request_id: str) -> tuple[int, HeaderList, bytes]:
@@ -43,6 +44,17 @@ def error_answer(error: Exception, request_id: str) -> tuple[int, HeaderList, by
     if isinstance(error, ShuttingDown):
         headers.append((b"connection", b"close"))
     return status, headers, msgspec.json.encode(body)
+
+
+def _in_words_of_the_body(error: Exception) -> Exception:
+    """What is found out behind the faces is named after the proto's `routing`; an HTTP body has it under `router`."""
+    if not isinstance(error, InvalidRequest) or not any(v.field.startswith(_PROTO) for v in error.violations):
+        return error
+    renamed = [
+        Violation(_BODY + v.field.removeprefix(_PROTO), v.description) if v.field.startswith(_PROTO) else v
+        for v in error.violations
+    ]
+    return type(error)(*renamed, hint=error.hint)
 
 
 def http_problem(status: int, code: str, message: str, request_id: str) -> tuple[int, HeaderList, bytes]:

@@ -148,13 +148,13 @@ def encode_decision(decision: domain.Decision, *, whole: bool) -> common.Decisio
     return encoded
 
 
-def encode_pick(pick: Pick) -> pb.PickResponse:
+def encode_pick(pick: Pick, *, explain: bool = False) -> pb.PickResponse:
     endpoints = [_endpoint(candidate, backend) for candidate, backend in pick.endpoints]
     return pb.PickResponse(
         pick_id=pick.pick_id,
         endpoint=endpoints[0] if endpoints else None,
         fallbacks=endpoints[1:],
-        decision=encode_decision(pick.decision, whole=False),
+        decision=encode_decision(pick.decision, whole=explain),
         expires_at=_timestamp(pick.expires_at_unix),
     )
 
