@@ -161,9 +161,11 @@ class Feedback:
             counts_against_health=error.counts_against_health if error is not None else False,
             retry_after_s=error.retry_after_s if error is not None else None,
         )
-        self._metrics.attempt(outcome)
-        if result == OK:
-            self._metrics.predicted(outcome, ttft_s=attempt.forecast.ttft_s, tpot_s=attempt.forecast.tpot_s)
+        # A backend that was removed meanwhile has no series any more, and must not get new ones that nobody removes.
+        if row.id in self._fleet.members:
+            self._metrics.attempt(outcome)
+            if result == OK:
+                self._metrics.predicted(outcome, ttft_s=attempt.forecast.ttft_s, tpot_s=attempt.forecast.tpot_s)
         return outcome
 
     def _judge(self, attempt: Attempt, result: str, error: BackendError | None, now: float) -> None:
