@@ -19,7 +19,17 @@ from router.state.embedded import EmbeddedValkey
 from router.supervise import Child
 from router.v1 import admin_pb2, common_pb2
 from router.v1 import inference_pb2 as pb
-from tests.integration.router.calls import Answer, Clients, Emulators, ask, clients_of, detail, eventually, generate, take
+from tests.integration.router.calls import (
+    Answer,
+    Clients,
+    Emulators,
+    ask,
+    clients_of,
+    detail,
+    eventually,
+    generate,
+    take,
+)
 from tests.integration.router.conftest import Figure
 from tests.integration.router.site import MODEL, Running, Site, run_router
 
@@ -50,18 +60,27 @@ async def pair(site: Site, fleet: Child) -> AsyncGenerator[Pair]:  # noqa: ARG00
 
 
 async def backend(clients: Clients, name: str) -> admin_pb2.Backend:
-    return (await clients.admin.GetBackend(admin_pb2.GetBackendRequest(id=name))).backend
+    answer: admin_pb2.GetBackendResponse = await clients.admin.GetBackend(admin_pb2.GetBackendRequest(id=name))
+    return answer.backend
 
 
 async def price(clients: Clients, name: str) -> admin_pb2.PriceEntry:
-    listed = await clients.admin.ListPrices(admin_pb2.ListPricesRequest(backend=name))
+    request = admin_pb2.ListPricesRequest(backend=name)
+    listed: admin_pb2.ListPricesResponse = await clients.admin.ListPrices(request)
     return listed.prices[0]
 
 
 async def chosen(clients: Clients) -> str:
     """Whom this router would choose now."""
     request = pb.ExplainRequest(shape=pb.RequestShape(model=MODEL, input_tokens=500))
-    return (await clients.inference.Explain(request)).decision.backend
+    explained: pb.ExplainResponse = await clients.inference.Explain(request)
+    return explained.decision.backend
+
+
+async def size(clients: Clients) -> int:
+    """How many backends this router has."""
+    listed: admin_pb2.ListBackendsResponse = await clients.admin.ListBackends(admin_pb2.ListBackendsRequest())
+    return len(listed.backends)
 
 
 def change(name: str, usd: float) -> admin_pb2.Price:
@@ -69,7 +88,7 @@ def change(name: str, usd: float) -> admin_pb2.Price:
 
 
 async def test_a_price_set_on_one_decides_on_the_other(pair: Pair, figure: Figure) -> None:
-    """Fifty changes that turn the decision around: from sending the change to A until B decides by it, 100 ms at p95."""
+    """Fifty changes that turn the decision around: from sending one to A until B decides by it, 100 ms at p95."""
     current = await price(pair.a, "fast")
     version, cheap = current.version, current.price.input_usd_per_mtok
     waits = []
@@ -145,7 +164,7 @@ async def test_a_stale_version_is_aborted(pair: Pair) -> None:
     assert (info.reason, info.metadata["current_version"]) == ("STALE_VERSION", str(won[0].entry.version))
 
 
-async def test_a_backend_comes_changes_and_goes(pair: Pair, site: Site, emulators: Emulators) -> None:
+async def test_a_backend_comes_changes_and_goes(pair: Pair, emulators: Emulators) -> None:
     """Registered, updated and removed on A, served by B meanwhile; a stream on what is removed ends whole."""
     await emulators.control("spare", slow=1.0)
     spec = (await backend(pair.a, "spare")).spec
@@ -170,7 +189,9 @@ async def test_a_backend_comes_changes_and_goes(pair: Pair, site: Site, emulator
         take(heard, await call.read())
     remove = admin_pb2.RemoveBackendRequest(id="third", expected_version=updated.backend.version)
     await pair.a.admin.RemoveBackend(remove)
-    await eventually(lambda: pair.b.admin.ListBackends(admin_pb2.ListBackendsRequest()), lambda l: len(l.backends) == 2)
+    await eventually(
+        lambda: pair.b.admin.ListBackends(admin_pb2.ListBackendsRequest()), lambda now: len(now.backends) == 2
+    )
     while (message := await call.read()) is not grpc.aio.EOF:
         take(heard, message)
 
