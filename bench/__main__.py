@@ -121,6 +121,8 @@ def main(*, form: str | None, quick: bool, only: tuple[str, ...], rounds: int, w
     else:
         console = Console()
         show.print_tables(console if console.is_terminal else Console(width=WIDTH), head, sections)
+    if any(subject.startswith(ROUTER) for section in sections for subject in section.failed):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

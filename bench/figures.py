@@ -58,6 +58,12 @@ class Section:
     subjects: tuple[str, ...]
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+
+    def fail(self, subject: str, what: str, why: Exception) -> None:
+        """A subject that answered wrongly has no figure; the others go on."""
+        self.failed.add(subject)
+        self.notes.append(f"{subject}{what}: NOT MEASURED, {why}")
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -17,7 +17,7 @@ import uvloop
 
 from bench.load_grpc import grpc_driver
 from bench.load_http import http_driver
-from bench.load_job import Driver, Job, Report
+from bench.load_job import Driver, Job, Report, verify_pace
 from bench.machine import cpu_us
 
 
@@ -63,12 +63,14 @@ async def run(job: Job) -> Report:
     async with opened as driver:
         await lanes(driver, streams=job.streams, requests=job.warm)
         await driver.after()
+        driver.pieces = 0
         cpu, started = cpu_us(job.pids), time.perf_counter()
         if job.rate:
             ttft_s = await at_rate(driver, job)
         else:
             ttft_s = await lanes(driver, streams=job.streams, requests=job.requests)
         wall_s, done = time.perf_counter() - started, cpu_us(job.pids)
+        verify_pace(job, answers=len(ttft_s), pieces=driver.pieces)
         await driver.after()
         return Report(
             requests=len(ttft_s),

@@ -54,6 +54,9 @@ class WrongAnswer(RuntimeError):
 class Driver(Protocol):
     """Sends the requests of one face. A lane is used by one request at a time."""
 
+    pieces: int
+    """In how many reads all answers came."""
+
     async def ask(self, lane: int) -> float:
         """One request; returns the seconds to its first token.
 
@@ -67,15 +70,30 @@ class Driver(Protocol):
         ...
 
 
-def verify(job: Job, *, tokens: int, pieces: int, what: str) -> None:
-    """An answer has every token, and a paced one came bit by bit: a gateway that holds tokens back would look cheap.
+def verify(job: Job, text: str) -> None:
+    """An answer has every token.
 
     Raises:
-        WrongAnswer: it has not, or did not.
+        WrongAnswer: it has not.
     """
-    least = job.tokens // 2 if job.pause_ms else 1
-    if tokens != job.tokens or pieces < least:
-        raise WrongAnswer(f"{tokens} of {job.tokens} tokens in {pieces} pieces (at least {least}): {what[:300]}")
+    tokens = count(text)
+    if tokens != job.tokens:
+        raise WrongAnswer(f"{tokens} of {job.tokens} tokens: {text[:300]}")
+
+
+def verify_pace(job: Job, *, answers: int, pieces: int) -> None:
+    """Paced answers came bit by bit: a gateway that holds tokens back would look cheap.
+
+    All answers are taken together, because a pause of the machine joins the tokens of a few.
+
+    Raises:
+        WrongAnswer: they did not.
+    """
+    least = answers * job.tokens // 2 if job.pause_ms else answers
+    if pieces < least:
+        raise WrongAnswer(
+            f"{answers} answers of {job.tokens} tokens came in {pieces} pieces; at least {least} expected"
+        )
 
 
 def count(text: str) -> int:
