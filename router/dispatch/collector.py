@@ -95,6 +95,7 @@ class Collector:
         interval = self._fleet.policies.dispatch.probe_interval_s
         for position, member in enumerate(self._fleet.members.values()):
             member.rate_limit.refill(now)
+            member.breaker.fade(now)
             live = member.live
             busy = min(1.0, live.batch() / max(1, member.backend.max_concurrency))
             live.utilisation += UTILISATION_GAIN * (busy - live.utilisation)

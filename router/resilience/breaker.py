@@ -80,10 +80,21 @@ class Breaker:
         """The attempt ended without evidence (cancelled, rate-limited): another one may probe."""
         self._live.half_open = False
 
+    def fade(self, now: float) -> None:
+        """Brings the failure rate up to date: one that faded only when requests come would keep them away for ever."""
+        if self._rate_at > NEVER:
+            decay = 2.0 ** (-max(0.0, now - self._rate_at) / RATE_HALF_LIFE_S)
+            self._failures = PRIOR_FAILURES + decay * (self._failures - PRIOR_FAILURES)
+            self._successes = PRIOR_SUCCESSES + decay * (self._successes - PRIOR_SUCCESSES)
+            self._rate_at = now
+            self._live.failure_rate = self._rate()
+
     def _observe(self, now: float, *, failed: bool) -> None:
-        decay = 2.0 ** (-max(0.0, now - self._rate_at) / RATE_HALF_LIFE_S) if self._rate_at > NEVER else 1.0
-        self._failures = PRIOR_FAILURES + decay * (self._failures - PRIOR_FAILURES) + (1.0 if failed else 0.0)
-        self._successes = PRIOR_SUCCESSES + decay * (self._successes - PRIOR_SUCCESSES) + (0.0 if failed else 1.0)
+        self.fade(now)
+        if failed:
+            self._failures += 1.0
+        else:
+            self._successes += 1.0
         self._rate_at = now
         self._live.failure_rate = self._rate()
 

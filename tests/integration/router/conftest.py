@@ -26,9 +26,11 @@ def figure(request: pytest.FixtureRequest) -> Figure:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was measured, a line each."""
-    for line in terminalreporter.config.stash.get(FIGURES, []):
+    """What was measured, a line each; also called for tests/fault, so it forgets what it has shown."""
+    figures = terminalreporter.config.stash.get(FIGURES, [])
+    for line in figures:
         terminalreporter.write_line(f"measured: {line}")
+    figures.clear()
 
 
 @pytest.fixture(scope="module")

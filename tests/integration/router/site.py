@@ -60,7 +60,7 @@ class Spot:
 
 
 FAST = Spot(id="fast", usd_per_mtok=0.1)
-SPARE = Spot(id="spare", usd_per_mtok=9.0, hardware="mi300x", region="us-1", privacy="any")
+SPARE = Spot(id="spare", usd_per_mtok=90.0, hardware="mi300x", region="us-1", privacy="any")
 
 
 def free_port() -> int:
@@ -107,7 +107,7 @@ class Site:
 
     def part(self, *ids: str) -> Site:
         """The same place with some of its backends only, for a fleet process of their own."""
-        folder = self.config.with_name(f"{self.config.name}-{'-'.join(ids)}")
+        folder = Path(tempfile.mkdtemp(dir=self.config.parent)) / "-".join(ids)
         return Site.build(folder, *(self.spots[name] for name in ids), ports=self.ports)
 
     def url(self, backend: str) -> str:

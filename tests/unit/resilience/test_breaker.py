@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,22 @@ def test_a_steady_share_of_failures_opens_it_without_a_run() -> None:
         else:
             circuit.success(now)
     assert opened
+
+
+def test_the_failure_rate_fades_without_requests() -> None:
+    """What failed is dear for a while and no longer: its rate falls to the prior though nothing is sent there."""
+    circuit, live = breaker()
+    at_first = live.failure_rate
+    for second in range(10):
+        circuit.failure(float(second))
+    worst = live.failure_rate
+
+    circuit.fade(10.0 + 120.0)
+    halfway = live.failure_rate
+    circuit.fade(10.0 + 3600.0)
+
+    assert worst > halfway > at_first
+    assert live.failure_rate == pytest.approx(at_first, rel=1e-3)
 
 
 def test_no_verdict_frees_the_probe() -> None:
