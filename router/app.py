@@ -131,6 +131,8 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
                 fleet.use_policies(policies)
                 admission.max_in_flight = policies.dispatch.max_in_flight
                 budget.ratio = policies.dispatch.retry_budget_ratio
+                budget.reserve = float(policies.dispatch.retry_budget_min)
+                budget.window_s = policies.dispatch.retry_budget_window_s
         fleet.apply(snapshot)
 
     view.on_change(take)

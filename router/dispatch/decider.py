@@ -14,7 +14,7 @@ from router.domain.request import RequestProfile
 from router.domain.rows import Shape
 from router.errors import InvalidRequest, NoEndpoint, SloInfeasible, Violation
 from router.prediction.output_length import OutputLength
-from router.prediction.predictor import forecast
+from router.prediction.predictor import forecasts
 from router.scheduling import picker, reporting, scheduler
 from router.scheduling.scheduler import Ranking
 
@@ -82,7 +82,7 @@ class Decider:
             profile,
             shape,
             self._fleet.weights[workload.name],
-            predict=forecast,
+            predict=forecasts,
             output_tokens=self._lengths.expected,
             uniform=self._uniform,
             now=started,

@@ -58,7 +58,7 @@ class DispatchPolicy:
     first_token_timeout_s: float = 30.0
     idle_timeout_s: float = 60.0
     retry_budget_ratio: float = 0.2
-    retry_budget_min: int = 10
+    retry_budget_min: int = 100
     retry_budget_window_s: float = 10.0
     open_after_failures: int = 5
     open_base_s: float = 5.0

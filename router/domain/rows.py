@@ -7,6 +7,8 @@ this form compiles to native code unchanged. `Live` and `Learned` are the only m
 
 from __future__ import annotations
 
+import math
+
 from router.domain.fleet import Backend, Capability, Health, HealthState
 from router.domain.hardware import Hardware, Model
 from router.domain.pricing import Price
@@ -105,7 +107,9 @@ class Live:
 class Learned:
     """How far a (backend, model) is from its prior: a normal belief about the logarithm of observed over predicted.
 
-    `*_noise` is the variance of one observation, `*_var` of the belief itself.
+    `*_noise` is the variance of one observation, `*_var` of the belief itself. What a forecast needs of them is kept:
+    `*_factor` (mean of observed over prior), `*_spread` (squared coefficient of variation) and `*_sd` (of the
+    logarithm), made anew by `refresh`: a decision reads a belief far more often than an answer changes it.
     """
 
     def __init__(self, *, prior_sd_log: float) -> None:
@@ -118,6 +122,23 @@ class Learned:
         self.tpot_noise = 0.0025
         self.observations = 0
         self.updated_at = NEVER
+        self.ttft_factor = 1.0
+        self.ttft_spread = 0.0
+        self.ttft_sd = 1.0
+        self.tpot_factor = 1.0
+        self.tpot_spread = 0.0
+        self.tpot_sd = 1.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Brings the kept figures up to date."""
+        ttft, tpot = self.ttft_var + self.ttft_noise, self.tpot_var + self.tpot_noise
+        self.ttft_factor = math.exp(self.ttft_mean + 0.5 * ttft)
+        self.ttft_spread = math.exp(ttft) - 1.0
+        self.ttft_sd = math.sqrt(ttft)
+        self.tpot_factor = math.exp(self.tpot_mean + 0.5 * tpot)
+        self.tpot_spread = math.exp(tpot) - 1.0
+        self.tpot_sd = math.sqrt(tpot)
 
 
 class Row:
@@ -209,7 +230,8 @@ class Shape:
 class Forecast:
     """What one row is expected to do with one request, and its score; the raw form of a `Candidate`.
 
-    `*_mu` and `*_var` are of the logarithm; times are seconds, money is dollars, energy joules.
+    `*_sd` and `*_var` are of the logarithm; times are means in seconds, money is dollars, energy joules. `rank_usd` is
+    the objective, with a surcharge beyond any price where another tier comes first.
     """
 
     def __init__(self, row: Row) -> None:
@@ -217,12 +239,10 @@ class Forecast:
         self.batch = 0.0
         self.input_tokens = 0.0
         self.output_tokens = 0.0
-        self.ttft_mu = 0.0
-        self.ttft_var = 0.0
         self.ttft_s = 0.0
-        self.tpot_mu = 0.0
-        self.tpot_var = 0.0
+        self.ttft_sd = 0.0
         self.tpot_s = 0.0
+        self.tpot_sd = 0.0
         self.e2e_s = 0.0
         self.e2e_var = 0.0
         self.p_ttft = 1.0
@@ -235,6 +255,7 @@ class Forecast:
         self.energy_j = 0.0
         self.slowed_s = 0.0
         self.feasible = True
+        self.rank_usd = 0.0
         self.money_usd = 0.0
         self.latency_usd = 0.0
         self.first_token_usd = 0.0

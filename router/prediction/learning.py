@@ -62,5 +62,6 @@ def observe(
             decay,
             math.log(tpot_s / prior_tpot_s),
         )
+    learned.refresh()
     learned.observations += 1
     learned.updated_at = now

@@ -18,16 +18,16 @@ HOST_SHARE = 0.4
 PUE = 1.2
 UTILISATION_FLOOR = 0.05
 OUTPUT_SD_LOG = 0.7
+LENGTH_SPREAD = math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0
+LENGTH_P90 = math.exp(P90 * OUTPUT_SD_LOG)
 HOSTED_FILL = 0.5
 
 
-def log_normal_cdf(limit: float, mu: float, var: float) -> float:
-    """P(X <= limit) for ln X ~ N(mu, var)."""
-    if math.isinf(limit):
-        return 1.0
+def p_within(limit: float, mean: float, sd_log: float) -> float:
+    """P(X <= limit) for a log-normal X with this mean; `sd_log` is the standard deviation of its logarithm."""
     if limit <= 0.0:
         return 0.0
-    return 0.5 * (1.0 + math.erf((math.log(limit) - mu) / (math.sqrt(var) * SQRT2)))
+    return 0.5 * (1.0 + math.erf((math.log(limit / mean) / sd_log + 0.5 * sd_log) / SQRT2))
 
 
 def prior_times(row: Row, *, input_tokens: float, output_tokens: float, batch: float) -> tuple[float, float]:
@@ -42,36 +42,39 @@ def prior_times(row: Row, *, input_tokens: float, output_tokens: float, batch: f
     return row.network_rtt_s + queue + speed.prefill_s(input_tokens), tpot
 
 
+def forecasts(rows: list[Row], shape: Shape, lengths: dict[str, float]) -> list[Forecast]:
+    """The forecasts of rows, not yet scored; `lengths` holds the expected output tokens of each row's model."""
+    return [forecast(row, shape, lengths[row.model]) for row in rows]
+
+
 def forecast(row: Row, shape: Shape, output_tokens: float) -> Forecast:
     """The forecast of one row, not yet scored; `output_tokens` is the expected length of the answer."""
     out = Forecast(row)
-    live = row.live
     learned: Learned = row.learned
-    batch = live.batch()
+    batch = row.live.batch()
     out.batch = batch
     out.output_tokens = output_tokens
     out.input_tokens = shape.input_tokens
     fresh = max(0.0, shape.input_tokens - shape.cached_tokens)
     ttft, tpot = prior_times(row, input_tokens=fresh, output_tokens=output_tokens, batch=batch)
-
-    out.ttft_mu = math.log(max(1e-6, ttft)) + learned.ttft_mean
-    out.ttft_var = learned.ttft_var + learned.ttft_noise
-    out.ttft_s = math.exp(out.ttft_mu + 0.5 * out.ttft_var)
-    out.tpot_mu = math.log(max(1e-7, tpot)) + learned.tpot_mean
-    out.tpot_var = learned.tpot_var + learned.tpot_noise
-    out.tpot_s = math.exp(out.tpot_mu + 0.5 * out.tpot_var)
+    out.ttft_s = max(1e-6, ttft) * learned.ttft_factor
+    out.tpot_s = max(1e-7, tpot) * learned.tpot_factor
+    out.ttft_sd = learned.ttft_sd
+    out.tpot_sd = learned.tpot_sd
 
     steps = max(0.0, output_tokens - 1.0)
-    out.e2e_s = out.ttft_s + steps * out.tpot_s
-    ttft_sq = out.ttft_s * out.ttft_s * (math.exp(out.ttft_var) - 1.0)
-    tpot_sq = out.tpot_s * out.tpot_s * (math.exp(out.tpot_var) - 1.0)
-    length_sq = steps * steps * (math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0)
-    variance = ttft_sq + steps * steps * tpot_sq + out.tpot_s * out.tpot_s * length_sq
+    decode = steps * out.tpot_s
+    out.e2e_s = out.ttft_s + decode
+    variance = out.ttft_s * out.ttft_s * learned.ttft_spread + decode * decode * (learned.tpot_spread + LENGTH_SPREAD)
+    # The sum is taken as one more log-normal of the same mean and variance.
     out.e2e_var = math.log(1.0 + variance / (out.e2e_s * out.e2e_s))
 
-    out.p_ttft = log_normal_cdf(shape.ttft_slo_s, out.ttft_mu, out.ttft_var)
-    out.p_tpot = log_normal_cdf(shape.tpot_slo_s, out.tpot_mu, out.tpot_var)
-    out.p_e2e = log_normal_cdf(shape.e2e_slo_s, math.log(out.e2e_s) - 0.5 * out.e2e_var, out.e2e_var)
+    if shape.ttft_slo_s < math.inf:
+        out.p_ttft = p_within(shape.ttft_slo_s, out.ttft_s, out.ttft_sd)
+    if shape.tpot_slo_s < math.inf:
+        out.p_tpot = p_within(shape.tpot_slo_s, out.tpot_s, out.tpot_sd)
+    if shape.e2e_slo_s < math.inf:
+        out.p_e2e = p_within(shape.e2e_slo_s, out.e2e_s, math.sqrt(out.e2e_var))
 
     _money(out, shape, fresh, batch)
     return out
@@ -79,7 +82,7 @@ def forecast(row: Row, shape: Shape, output_tokens: float) -> Forecast:
 
 def _money(out: Forecast, shape: Shape, fresh: float, batch: float) -> None:
     row = out.row
-    output_p90 = min(shape.max_output_tokens, out.output_tokens * math.exp(P90 * OUTPUT_SD_LOG))
+    output_p90 = min(shape.max_output_tokens, out.output_tokens * LENGTH_P90)
     out.energy_j = energy_j(row, fresh, out.output_tokens, out.tpot_s, batch)
     if row.per_hour:
         longest = max(output_p90, out.output_tokens)

@@ -17,8 +17,8 @@ class RetryBudget:
         self._at = now
 
     def deposit(self) -> None:
-        """A new request: worth `ratio` retries. What is saved up is bounded to ten windows' reserve, at least 100."""
-        self._deposits = min(self._deposits + self.ratio, max(100.0, 10.0 * self.reserve))
+        """A new request: worth `ratio` retries. What is saved up is bounded to one window's reserve, at least 100."""
+        self._deposits = min(self._deposits + self.ratio, max(100.0, self.reserve))
 
     def withdraw(self, now: float) -> bool:
         """Takes one retry; False when there is none left."""

@@ -15,6 +15,10 @@ from router.domain.rows import Forecast, Shape
 # Relative to the best, not to the price of a missed SLO: requests cost 1e-5 dollars, and a margin of a tenth of a miss
 # (2e-4) would call a backend that is ten times dearer a tie.
 TIE_SHARE = 0.05
+# How many fallbacks are put in order; far more than a request may try.
+SORTED = 16
+# Puts a candidate behind every one of the tier before it.
+LATER_TIER_USD = 1.0e9
 
 
 def relaxed(forecasts: list[Forecast], probability: float) -> list[Forecast]:
@@ -45,12 +49,18 @@ def order(
     session: str,
     uniform: Callable[[], float],
 ) -> list[Forecast]:
-    """All candidates, the chosen one first, then the fallbacks from best to worst.
+    """All candidates: the chosen one, then `SORTED` fallbacks from best to worst, then the others as they come.
 
-    A candidate that is likely enough to meet the objectives comes before any that is not.
+    A candidate that is likely enough to meet the objectives comes before any that is not. Sorting all of a large fleet
+    would cost more than scoring it, and no request gets as far as the end.
     """
     eligible = [f for f in forecasts if f.feasible] or relaxed(forecasts, shape.probability)
-    best = min(f.objective_usd for f in eligible)
+    best = math.inf
+    for f in forecasts:
+        f.rank_usd = f.objective_usd + LATER_TIER_USD
+    for f in eligible:
+        f.rank_usd = f.objective_usd
+        best = min(best, f.objective_usd)
     margin = TIE_SHARE * abs(best)
     near = [f for f in eligible if f.objective_usd <= best + margin]
     if len(near) == 1:
@@ -59,10 +69,27 @@ def order(
         chosen = max(near, key=lambda f: crc32(f"{session}\0{f.row.id}\0{f.row.model}".encode()))
     else:
         chosen = _softmax(near, best, margin, uniform)
-    kept = {id(f) for f in eligible}
-    rest = [f for f in forecasts if f is not chosen]
-    rest.sort(key=lambda f: (id(f) not in kept, f.objective_usd))
-    return [chosen, *rest]
+    return [chosen, *_best_first(forecasts, chosen)]
+
+
+def _best_first(forecasts: list[Forecast], chosen: Forecast) -> list[Forecast]:
+    head: list[Forecast] = []
+    tail: list[Forecast] = []
+    for forecast in forecasts:
+        if forecast is chosen:
+            continue
+        if len(head) == SORTED and forecast.rank_usd >= head[-1].rank_usd:
+            tail.append(forecast)
+            continue
+        place = len(head)
+        head.append(forecast)
+        while place > 0 and head[place - 1].rank_usd > forecast.rank_usd:
+            head[place] = head[place - 1]
+            place -= 1
+        head[place] = forecast
+        if len(head) > SORTED:
+            tail.append(head.pop())
+    return head + tail
 
 
 def _softmax(near: list[Forecast], best: float, margin: float, uniform: Callable[[], float]) -> Forecast:

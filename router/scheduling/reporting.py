@@ -27,6 +27,11 @@ def label(row: Row) -> HardwareLabel:
     )
 
 
+def quantile_90(mean: float, sd_log: float) -> float:
+    """The 90 % quantile of a log-normal with this mean."""
+    return mean * math.exp(P90 * sd_log - 0.5 * sd_log * sd_log)
+
+
 def candidate(forecast: Forecast) -> Candidate:
     """A forecast in the form that callers read."""
     row = forecast.row
@@ -34,7 +39,7 @@ def candidate(forecast: Forecast) -> Candidate:
     source = EstimateSource.PRIOR
     if observations:
         source = EstimateSource.LEARNED if observations >= LEARNED_AFTER else EstimateSource.MIXED
-    e2e_mu = math.log(forecast.e2e_s) - 0.5 * forecast.e2e_var
+    e2e_sd = math.sqrt(forecast.e2e_var)
     return Candidate(
         backend=row.id,
         model=row.model,
@@ -44,14 +49,14 @@ def candidate(forecast: Forecast) -> Candidate:
         privacy=row.backend.privacy,
         prediction=Prediction(
             ttft_s=forecast.ttft_s,
-            ttft_sd_log=math.sqrt(forecast.ttft_var),
-            ttft_p90_s=math.exp(forecast.ttft_mu + P90 * math.sqrt(forecast.ttft_var)),
+            ttft_sd_log=forecast.ttft_sd,
+            ttft_p90_s=quantile_90(forecast.ttft_s, forecast.ttft_sd),
             tpot_s=forecast.tpot_s,
-            tpot_sd_log=math.sqrt(forecast.tpot_var),
-            tpot_p90_s=math.exp(forecast.tpot_mu + P90 * math.sqrt(forecast.tpot_var)),
+            tpot_sd_log=forecast.tpot_sd,
+            tpot_p90_s=quantile_90(forecast.tpot_s, forecast.tpot_sd),
             e2e_s=forecast.e2e_s,
-            e2e_sd_log=math.sqrt(forecast.e2e_var),
-            e2e_p90_s=math.exp(e2e_mu + P90 * math.sqrt(forecast.e2e_var)),
+            e2e_sd_log=e2e_sd,
+            e2e_p90_s=quantile_90(forecast.e2e_s, e2e_sd),
             input_tokens=forecast.input_tokens,
             output_tokens=forecast.output_tokens,
             cost_usd=forecast.cost_usd,
@@ -70,6 +75,10 @@ def candidate(forecast: Forecast) -> Candidate:
         slo_feasible=forecast.feasible,
         in_flight=forecast.batch,
     )
+
+
+def _rank(forecast: Forecast) -> float:
+    return forecast.rank_usd
 
 
 def drops(ranking: Ranking) -> tuple[Drop, ...]:
@@ -128,7 +137,7 @@ def report(
     """`base` made whole: every candidate, every drop, and the reason in words."""
     return replace(
         base,
-        ranked=tuple(candidate(f) for f in ranking.ordered),
+        ranked=tuple(candidate(f) for f in [*ranking.ordered[:1], *sorted(ranking.ordered[1:], key=_rank)]),
         drops=drops(ranking) + unserved,
         why=why(ranking),
     )

@@ -10,17 +10,21 @@ import math
 from collections.abc import Callable
 
 from router.domain.policies import WorkloadClass
-from router.domain.request import RequestProfile, Slo
+from router.domain.request import RequestProfile
 from router.domain.rows import Forecast, Row, Shape
 from router.scheduling import filters, picker
 from router.scheduling.filters import Constraints
 from router.scheduling.objective import Weights, score
 
-Predict = Callable[[Row, Shape, float], Forecast]
+Predict = Callable[[list[Row], Shape, dict[str, float]], list[Forecast]]
 
 
 class Ranking:
-    """A decision in its raw form: the choice first in `ordered`, and in `dropped` a code of `filters` for each row."""
+    """A decision in its raw form.
+
+    `ordered` holds the choice first, then the fallbacks as `picker.order` puts them; `dropped` a code of `filters` for
+    each row.
+    """
 
     def __init__(
         self,
@@ -40,35 +44,30 @@ class Ranking:
         self.now = now
 
 
-def effective_slo(asked: Slo, workload: WorkloadClass) -> Slo:
-    """The request's objectives, the workload class's where the request has none."""
-    default = workload.slo
-    return Slo(
-        ttft_s=asked.ttft_s if asked.ttft_s is not None else default.ttft_s,
-        tpot_s=asked.tpot_s if asked.tpot_s is not None else default.tpot_s,
-        e2e_s=asked.e2e_s if asked.e2e_s is not None else default.e2e_s,
-        probability=asked.probability if asked.probability is not None else default.probability,
-        reject_infeasible=asked.reject_infeasible,
-    )
-
-
 def shape_of(profile: RequestProfile, workload: WorkloadClass, *, time_left_s: float) -> Shape:
-    """The request in numbers. Without an end-to-end objective the deadline takes its place."""
-    slo = effective_slo(profile.slo, workload)
-    e2e = slo.e2e_s if slo.e2e_s is not None else math.inf
+    """The request in numbers: its objectives, the class's where it has none; a deadline is an end-to-end objective."""
+    asked, default = profile.slo, workload.slo
+    probability = asked.probability if asked.probability is not None else default.probability
     return Shape(
         input_tokens=profile.input_tokens,
         cached_tokens=min(float(profile.shared_prefix_tokens), profile.input_tokens) if profile.session_key else 0.0,
         max_output_tokens=float(profile.max_output_tokens or 1_000_000),
         expected_output_tokens=profile.expected_output_tokens or 0.0,
-        ttft_slo_s=slo.ttft_s if slo.ttft_s is not None else math.inf,
-        tpot_slo_s=slo.tpot_s if slo.tpot_s is not None else math.inf,
-        e2e_slo_s=min(e2e, time_left_s),
-        probability=slo.probability if slo.probability is not None else 0.9,
+        ttft_slo_s=_first(asked.ttft_s, default.ttft_s),
+        tpot_slo_s=_first(asked.tpot_s, default.tpot_s),
+        e2e_slo_s=min(_first(asked.e2e_s, default.e2e_s), time_left_s),
+        probability=probability if probability is not None else 0.9,
         max_cost_usd=profile.max_cost_usd if profile.max_cost_usd is not None else -1.0,
         batch=workload.batch,
         quality_task=profile.task,
     )
+
+
+def _first(asked: float | None, default: float | None) -> float:
+    """The limit that holds; infinite when there is none."""
+    if asked is not None:
+        return asked
+    return default if default is not None else math.inf
 
 
 def rank(
@@ -92,16 +91,14 @@ def rank(
         kept, dropped, _ = _sift(rows, want, now, ignore_health=True)
         panic = bool(kept)
     lengths: dict[str, float] = {}
-    forecasts: list[Forecast] = []
     for row in kept:
-        length = lengths.get(row.model, -1.0)
-        if length < 0.0:
+        if row.model not in lengths:
             length = shape.expected_output_tokens or output_tokens(row.model, shape.max_output_tokens)
-            length = min(length, shape.max_output_tokens)
-            lengths[row.model] = length
-        forecast = predict(row, shape, length)
+            lengths[row.model] = min(length, shape.max_output_tokens)
+    forecasts: list[Forecast] = []
+    for forecast in predict(kept, shape, lengths):
         if filters.over_cap(forecast, want):
-            dropped.append((row, filters.COST_CAP, forecast))
+            dropped.append((forecast.row, filters.COST_CAP, forecast))
             continue
         score(forecast, shape, weights)
         forecasts.append(forecast)

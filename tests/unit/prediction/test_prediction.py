@@ -14,7 +14,7 @@ from router.domain.rows import Learned, Live, Row, Shape
 from router.prediction import learning
 from router.prediction.output_length import OutputLength
 from router.prediction.physics import speed
-from router.prediction.predictor import energy_j, forecast, log_normal_cdf, rent_usd
+from router.prediction.predictor import energy_j, forecast, p_within, rent_usd
 
 H100 = Hardware(
     id="h100",
@@ -150,10 +150,22 @@ def test_one_outlier_does_not_ruin_the_belief() -> None:
 
 
 def test_probabilities_follow_the_log_normal() -> None:
-    """The median has half of the mass below it, no limit has all of it."""
-    assert log_normal_cdf(1.0, 0.0, 0.25) == pytest.approx(0.5)
-    assert log_normal_cdf(math.inf, 0.0, 0.25) == 1.0
-    assert log_normal_cdf(0.0, 0.0, 0.25) == 0.0
+    """Half of the mass lies below the median, none below zero, and an objective that was not asked for is met."""
+    sd = 0.5
+    median = math.exp(-0.5 * sd * sd)
+    assert p_within(median, 1.0, sd) == pytest.approx(0.5)
+    assert p_within(0.0, 1.0, sd) == 0.0
+    assert forecast(make_row(), shape(), 100.0).p_ttft == 1.0
+
+
+def test_what_a_forecast_reads_is_what_the_belief_says() -> None:
+    """The kept figures of a belief are its mean and spread, also after it has changed."""
+    learned = Learned(prior_sd_log=0.35)
+    learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=0.3, tpot_s=0.02, now=0.0)
+    var = learned.ttft_var + learned.ttft_noise
+    assert learned.ttft_factor == pytest.approx(math.exp(learned.ttft_mean + 0.5 * var))
+    assert learned.ttft_spread == pytest.approx(math.exp(var) - 1.0)
+    assert learned.ttft_sd == pytest.approx(math.sqrt(var))
 
 
 def test_queueing_begins_when_the_slots_are_taken() -> None:

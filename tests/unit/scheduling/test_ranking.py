@@ -15,8 +15,8 @@ from router.domain.pricing import Price
 from router.domain.request import Placement, RequestProfile, Slo
 from router.domain.rows import Learned, Live, Row
 from router.prediction.physics import speed
-from router.prediction.predictor import forecast
-from router.scheduling import scheduler
+from router.prediction.predictor import forecasts
+from router.scheduling import picker, scheduler
 from router.scheduling.filters import region_matches
 from router.scheduling.objective import Weights
 from router.scheduling.scheduler import Ranking
@@ -72,7 +72,7 @@ def rank(rows: list[Row], profile: RequestProfile | None = None, *, seed: int = 
         profile,
         scheduler.shape_of(profile, WORKLOAD, time_left_s=1e9),
         Weights(WORKLOAD),
-        predict=forecast,
+        predict=forecasts,
         output_tokens=lambda _model, most: min(160.0, most),
         uniform=random.Random(seed).random,
         now=0.0,
@@ -192,3 +192,14 @@ def test_an_unknown_price_never_passes_a_cost_cap() -> None:
     profile = RequestProfile(request_id="r", model="m", max_cost_usd=1.0)
     assert not rank([unknown], profile).ordered
     assert rank([unknown], replace(profile, max_cost_usd=None)).ordered
+
+
+@given(st.lists(facts, min_size=1, max_size=60), st.sampled_from([0.0001, 0.02, 2.0]))
+def test_the_fallbacks_that_may_be_tried_are_in_order(fleet: list[Fact], ttft_s: float) -> None:
+    """Behind the choice stand the best others, feasible ones first, each once; nobody is lost."""
+    rows = [row(f"b{n}", bandwidth=b, usd=u, busy=k) for n, (b, u, k) in enumerate(fleet)]
+    profile = RequestProfile(request_id="r", model="m", input_tokens=100.0, slo=Slo(ttft_s=ttft_s))
+    ordered = rank(rows, profile).ordered
+    assert sorted(f.row.id for f in ordered) == sorted(r.id for r in rows)
+    head = [f.rank_usd for f in ordered[1 : 1 + picker.SORTED]]
+    assert head == sorted(f.rank_usd for f in ordered[1:])[: picker.SORTED]
