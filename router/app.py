@@ -248,9 +248,7 @@ async def run(
                 store="embedded" if router.redis_url is None else "redis",
             )
         )
-        # What is alive now stays: without it the collector walks the whole program again and again under load.
-        gc.collect()
-        gc.freeze()
+        settle_garbage_collector()
         ended = asyncio.create_task(stopping.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         failed = [task for task in tasks if task.done()]
@@ -260,6 +258,17 @@ async def run(
         admin.stop()
         await _drain(core.director, grpc_servers, http, limit_s=router.drain_limit_s)
         return 1 if failed else 0
+
+
+def settle_garbage_collector() -> None:
+    """Keeps the collector from walking the whole program again and again under load.
+
+    What is alive now stays; and a decision over a large fleet makes a thousand short-lived objects, which the usual
+    threshold of 700 would take for a reason to look.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 async def _drain(director: Director, grpc_servers: GrpcServers, http: HttpServer, *, limit_s: float) -> None:
