@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bench.copies import Copies, environment
-from bench.decision_worker import Sizes, Times
+from bench.decision_job import Sizes, Times
 from bench.figures import ROUTER, Figure, Section
 from bench.lab import Progress
 from bench.machine import on_core
@@ -61,7 +61,7 @@ async def worker(folder: Path, *, core: int | None, compiled: bool) -> AsyncGene
     with on_core(core):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.decision_worker", str(folder / "config"),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder, env=environment(folder),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder, env=environment(folder), start_new_session=True,
         )  # fmt: skip
     try:
         where = json.loads(await answer(process))
@@ -117,7 +117,8 @@ async def measure(copies: Copies, *, core: int | None, quick: bool, rounds: int,
                     prices[fleet.id].add(subjects[subject], times.price_us / 1e3)
     if ours == PLAIN:
         notes.append(f"The targets are those of compiled modules, but {copies.label}")
-    notes.append("Whole `Decider.plan` calls over the real catalogue, predictor and objective; times of one process.")
+    notes.append("Whole `Decider.plan` calls over the real catalogue, predictor and objective, on one core.")
+    notes.append("Where few of many serve the model, the target is that of the few: the others are never looked at.")
     section = Section("decision", f"Decision; 'router' is {ours}", tuple(subjects.values()), notes=notes)
     section.figures = [*plans.values(), *loads.values(), *prices.values()]
     return section

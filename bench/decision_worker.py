@@ -7,6 +7,7 @@ Times are CPU time of this process: on a shared machine wall time says little.
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -19,6 +20,7 @@ import msgspec
 
 from backends import registry
 from backends.transport import FastTransport
+from bench.decision_job import Sizes, Times
 from router.clock import SystemClock
 from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet
@@ -33,23 +35,6 @@ from router.settings import Settings, load
 ASKED = "llama-3.1-8b"
 OTHER = "llama-3.3-70b"
 VARIANTS = 16
-
-
-class Sizes(msgspec.Struct, frozen=True):
-    """A fleet: so many backends, of which so many serve the model that is asked for."""
-
-    backends: int
-    serving: int
-    seconds: float = 0.2
-
-
-class Times(msgspec.Struct):
-    """CPU microseconds of one decision, of taking over the first snapshot, and of one in which one price differs."""
-
-    plan_us: float
-    snapshot_us: float
-    price_us: float
-    candidates: int
 
 
 def snapshot(settings: Settings, sizes: Sizes) -> FleetSnapshot:
@@ -107,10 +92,14 @@ def measure(settings: Settings, policies: Policies, sizes: Sizes) -> Times:
         clock=clock,
         policies=policies,
     )
+    gc.unfreeze()  # of the fleet before this one
+    gc.collect()
     made = snapshot(settings, sizes)
     started = time.process_time()
     fleet.apply(made)
     snapshot_us = (time.process_time() - started) * 1e6
+    gc.collect()
+    gc.freeze()  # as the router does when it begins to serve
     rng = random.Random(11)
     for member in fleet.members.values():
         member.live.in_flight = rng.randrange(40)

@@ -55,21 +55,27 @@ class Lab:
     notes: list[str] = field(default_factory=list)
 
     async def job(self, job: Job) -> Report:
-        """Runs a job in the load generator.
+        """Runs a job in the load generator; a second time when tokens came together, as the machine may have paused.
 
         Raises:
             LoadFailed: an answer was wrong, or none came.
         """
+        report = await self._try(job)
+        if report.held_back:
+            self.progress.step(f"  once more: {report.error}")
+            report = await self._try(job)
+        if report.error:
+            raise LoadFailed(report.error)
+        return report
+
+    async def _try(self, job: Job) -> Report:
         if self.load.stdin is None or self.load.stdout is None:
             raise LoadFailed("the load generator has no pipes")
         self.load.stdin.write(msgspec.json.encode(job) + b"\n")
         line = await asyncio.wait_for(self.load.stdout.readline(), JOB_TIMEOUT_S)
         if not line:
             raise LoadFailed("the load generator ended")
-        report = msgspec.json.decode(line, type=Report)
-        if report.error:
-            raise LoadFailed(report.error)
-        return report
+        return msgspec.json.decode(line, type=Report)
 
     @asynccontextmanager
     async def router(self) -> AsyncGenerator[Gateway]:
@@ -103,7 +109,7 @@ async def open_lab(progress: Progress, *, folder: Path, sources: Path, quick: bo
         await server.wait_ready(serving, timeout_s=15.0)
         load = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.load",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=MAX_REPORT_BYTES,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=MAX_REPORT_BYTES, start_new_session=True,
         )  # fmt: skip
         stack.push_async_callback(_stop, load)
         lab = Lab(

@@ -17,7 +17,7 @@ import uvloop
 
 from bench.load_grpc import grpc_driver
 from bench.load_http import http_driver
-from bench.load_job import Driver, Job, Report, verify_pace
+from bench.load_job import Driver, HeldBack, Job, Report, verify_pace
 from bench.machine import cpu_us
 
 
@@ -95,7 +95,7 @@ async def main() -> None:
         try:
             report = await run(msgspec.json.decode(line, type=Job))
         except Exception as error:  # noqa: BLE001 - the harness decides what a failed job means
-            report = Report(error=first_cause(error))
+            report = Report(error=first_cause(error), held_back=isinstance(error, HeldBack))
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
         sys.stdout.flush()
 

@@ -37,9 +37,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What came of a job. `after_us` is the CPU of what followed it (the reports of picks); times are seconds."""
+    """What came of a job. `after_us` is the CPU of what followed it (the reports of picks); times are seconds.
+
+    `held_back` says that the error is `HeldBack`.
+    """
 
     error: str = ""
+    held_back: bool = False
     requests: int = 0
     cpu_us: float = 0.0
     after_us: float = 0.0
@@ -49,6 +53,10 @@ class Report(msgspec.Struct, kw_only=True):
 
 class WrongAnswer(RuntimeError):
     """A gateway did not pass on what the upstream sent: its figure would mean nothing."""
+
+
+class HeldBack(WrongAnswer):
+    """Paced tokens came together: the gateway holds them back, or the machine stood still."""
 
 
 class Driver(Protocol):
@@ -87,13 +95,11 @@ def verify_pace(job: Job, *, answers: int, pieces: int) -> None:
     All answers are taken together, because a pause of the machine joins the tokens of a few.
 
     Raises:
-        WrongAnswer: they did not.
+        HeldBack: they did not.
     """
     least = answers * job.tokens // 2 if job.pause_ms else answers
     if pieces < least:
-        raise WrongAnswer(
-            f"{answers} answers of {job.tokens} tokens came in {pieces} pieces; at least {least} expected"
-        )
+        raise HeldBack(f"{answers} answers of {job.tokens} tokens came in {pieces} pieces; at least {least} expected")
 
 
 def count(text: str) -> int:

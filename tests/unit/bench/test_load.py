@@ -13,7 +13,7 @@ import pytest
 from bench import upstream
 from bench.gateways import Gateway
 from bench.load import first_cause, run
-from bench.load_job import Job, WrongAnswer, count, verify, verify_pace
+from bench.load_job import HeldBack, Job, WrongAnswer, count, verify, verify_pace
 from bench.traffic import CASES, LITELLM
 
 
@@ -69,7 +69,7 @@ def test_held_back_tokens_are_found() -> None:
     paced = job("", tokens=8, pause_ms=5)
     verify_pace(paced, answers=10, pieces=9 * 8 + 1)
 
-    with pytest.raises(WrongAnswer, match="in 10 pieces"):
+    with pytest.raises(HeldBack, match="in 10 pieces"):
         verify_pace(paced, answers=10, pieces=10)
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from bench import decision_worker, gateways, litellm_peer
 from bench.copies import ROOT, environment
-from bench.decision_worker import Sizes
+from bench.decision_job import Sizes
 from router.settings import load
 
 
