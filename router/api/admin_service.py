@@ -182,6 +182,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         unsubscribe = self._view.on_change(lambda _: wake.set())
         try:
             await self._watch(request.after_version, wake, context)
+        except grpc.aio.InternalError:
+            return  # the watch ended while a message waited for its reader
         except Exception as error:  # noqa: BLE001 - the outermost frame, as in _answering
             await rescue.abort(context, error, request_id_of(context))
         finally:

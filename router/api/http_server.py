@@ -13,6 +13,7 @@ import errno
 import math
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -26,6 +27,7 @@ _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
 _MAX_HEAD_BYTES = 64 * 1024
 _REQUEST_TIMEOUT_S = 120.0
+_READER_PATIENCE_S = 120.0
 _LAST_S = 2.0
 
 
@@ -49,13 +51,15 @@ def bind(host: str, port: int, *, pick_free_port: bool = False) -> socket.socket
 class HttpServer:
     """An application on a bound socket, which it owns from here on."""
 
-    def __init__(self, app: Application, listener: socket.socket) -> None:
+    def __init__(
+        self, app: Application, listener: socket.socket, *, reader_patience_s: float = _READER_PATIENCE_S
+    ) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=partial(_Protocol, reader_patience_s=reader_patience_s),  # type: ignore[arg-type]  # called, no more
                 ws="none",
                 loop="none",
                 interface="asgi3",
@@ -118,11 +122,14 @@ class _Uvicorn(uvicorn.Server):
 class _Protocol(HttpToolsProtocol):
     """uvicorn's own, with bounds on the size of a request's head and on the time that a request takes to arrive.
 
-    A request that arrives in one read, as nearly all do, never sets the timer.
+    A request that arrives in one read, as nearly all do, never sets the timer. A caller who takes nothing of an answer
+    for as long as `reader_patience_s` is cut off: it holds a place on a backend.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reader_patience_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._reader_patience_s = reader_patience_s
+        self._reader_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._in_request = True
         self._head_bytes = 0
@@ -155,12 +162,26 @@ class _Protocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reader_timer = self.loop.call_later(self._reader_patience_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reader_timer()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_head = self._in_request = False
         self._stop_timer()
+        self._stop_reader_timer()
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None

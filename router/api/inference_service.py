@@ -118,6 +118,8 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                 async with aclosing(self._director.serve(content, profile)) as events:
                     try:
                         await _send(events, context, explain=profile.explain)
+                    except grpc.aio.InternalError:
+                        return  # the call ended while a message waited for its reader: nobody is left to be told
                     except asyncio.CancelledError:
                         if not self._cut_off or context.cancelled():
                             raise

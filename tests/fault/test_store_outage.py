@@ -170,6 +170,23 @@ def store_of(router: Running) -> int:
     return found[0]
 
 
+async def test_a_router_stops_while_its_store_is_frozen(
+    fresh_router: Running, fresh_clients: Clients, figure: Figure
+) -> None:
+    """SIGTERM with the embedded Valkey standing still: the router ends with 0 all the same, and takes it along."""
+    await Traffic(fresh_clients).run(4)
+    store = store_of(fresh_router)
+    os.kill(store, signal.SIGSTOP)
+
+    fresh_router.send(signal.SIGTERM)
+    told_at = time.monotonic()
+    status = await asyncio.wait_for(fresh_router.child.wait(), 10.0)
+
+    figure(f"SIGTERM with a frozen store: exit after {time.monotonic() - told_at:.2f} s")
+    assert status == 0, fresh_router.output()
+    assert not is_alive(store)
+
+
 async def test_a_killed_router_takes_its_store_along(fresh_router: Running, figure: Figure) -> None:
     """Kill -9 of the router: its Valkey is gone within two seconds."""
     store = store_of(fresh_router)

@@ -16,7 +16,7 @@ from router.v1 import inference_pb2_grpc
 from tests.integration.router.calls import ask, chat, clients_of, eventually
 from tests.integration.router.conftest import Figure
 from tests.integration.router.flood import Flood, flooding
-from tests.integration.router.site import Running, Site, Spot, run_router
+from tests.integration.router.site import Running, Site, Spot, assert_clean, run_router
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MIB = 1024 * 1024
@@ -94,6 +94,20 @@ async def test_http(flooded: Running, flood: Flood, figure: Figure) -> None:
     assert stood_at < FLOOD_BYTES / 2
     assert growth < GROWTH_LIMIT_BYTES, f"{growth / MIB:.1f} MiB"
     assert flood.ended == 0
+
+
+async def test_a_deadline_ends_what_nobody_reads(flooded: Running, flood: Flood) -> None:
+    """A gRPC call whose deadline passes while its messages wait for the reader frees the backend, and logs nothing."""
+    async with clients_of(flooded) as clients:
+        call = clients.inference.Generate(ask(max_tokens=100_000), timeout=0.4)
+        messages = call.__aiter__()
+        await anext(messages)
+        assert (await clients.in_flight("flood"))["flood"] == 1
+        await eventually(lambda: clients.in_flight("flood"), {"flood": 0, "": 0}.__eq__, limit_s=2.0)
+        call.cancel()
+
+    assert flood.ended == 0
+    assert_clean(flooded.output(), "router")
 
 
 async def _post(router: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
