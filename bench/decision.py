@@ -61,7 +61,8 @@ async def worker(folder: Path, *, core: int | None, compiled: bool) -> AsyncGene
     with on_core(core):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.decision_worker", str(folder / "config"),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder, env=environment(folder), start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder,
+            env=environment(folder), start_new_session=True,
         )  # fmt: skip
     try:
         where = json.loads(await answer(process))

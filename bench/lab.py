@@ -109,7 +109,8 @@ async def open_lab(progress: Progress, *, folder: Path, sources: Path, quick: bo
         await server.wait_ready(serving, timeout_s=15.0)
         load = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.load",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=MAX_REPORT_BYTES, start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+            limit=MAX_REPORT_BYTES, start_new_session=True,
         )  # fmt: skip
         stack.push_async_callback(_stop, load)
         lab = Lab(
