@@ -35,7 +35,7 @@ BAD_HTTP: list[tuple[str, dict[str, Any]]] = [
     ("messages", {"model": MODEL}),
     ("messages.0.role", {"model": MODEL, "messages": [{"role": "usr", "content": "hi"}]}),
     ("temperature", chat(temperature=99)),
-    ("temperatur", chat(temperatur=1)),
+    ("warmth", chat(warmth=1)),
     ("router.privacy", chat(router={"privacy": "on_devise"})),
     ("router.max_attempts", chat(router={"max_attempts": 6})),
     ("router.workload_class", chat(router={"workload_class": "realtme"})),
