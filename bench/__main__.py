@@ -7,7 +7,6 @@ robust one on a shared machine. A missed target is said to be missed; the exit s
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import tempfile
 from contextlib import AsyncExitStack
@@ -22,12 +21,12 @@ from bench import copies, decision, latency, litellm_peer, memory, show, traffic
 from bench.figures import ROUTER, Section
 from bench.gateways import Gateway
 from bench.lab import Lab, LoadFailed, Progress, open_lab
-from bench.machine import LINUX, cores, describe
+from bench.machine import LINUX, Others, cores, describe
 from router.supervise import ChildError
 
 UNDER_LOAD = ("memory", "traffic", "latency")
 NAMES = (*UNDER_LOAD, "decision")
-BUSY = 0.5
+BUSY_CORES = 0.1
 WIDTH = 150
 
 
@@ -73,10 +72,11 @@ async def under_load(lab: Lab, stack: AsyncExitStack, *, only: tuple[str, ...], 
     return sections
 
 
-def heading(*, quick: bool, rounds: int, load_before: float, decision_core: str) -> show.Run:
+def heading(*, quick: bool, rounds: int, others: float | None, decision_core: str) -> show.Run:
     notes = []
-    if load_before > BUSY:
-        notes.append(f"others used this machine (load average {load_before:.1f} before): times are upper bounds")
+    if others is not None:
+        upper = ": times are upper bounds" if others > BUSY_CORES else ""
+        notes.append(f"others used {others:.2f} cores of this machine meanwhile{upper}")
     if not LINUX:
         notes.append("CPU time comes from ps, in hundredths of a second: figures of short runs are coarse")
     packages = ("grpcio", "protobuf", "uvloop", "httptools", "msgspec")
@@ -103,7 +103,7 @@ def main(*, form: str | None, quick: bool, only: tuple[str, ...], rounds: int, w
     if platform.system() == "Windows":
         raise click.ClickException("the benchmarks need a Unix")
     progress = Progress(Console(stderr=True))
-    load_before = os.getloadavg()[0]
+    others = Others()
     litellm = not (quick or without_litellm)
     try:
         decision_core, sections = asyncio.run(
@@ -113,7 +113,7 @@ def main(*, form: str | None, quick: bool, only: tuple[str, ...], rounds: int, w
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    head = heading(quick=quick, rounds=rounds, load_before=load_before, decision_core=decision_core)
+    head = heading(quick=quick, rounds=rounds, others=others.cores(), decision_core=decision_core)
     if form == "json":
         click.echo(show.json_text(head, sections))
     elif form == "markdown":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -105,6 +106,39 @@ def _ps(pid: int, what: str) -> str:
     return subprocess.run(
         ["ps", "-o", f"{what}=", "-p", str(pid)], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+class Others:
+    """How much of the machine somebody else used since this was made: they make every time longer."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._busy = busy_s()
+        self._ours = _ours_s()
+
+    def cores(self) -> float | None:
+        """Cores that were busy for others on average, or withheld by the host; None where the system does not say.
+
+        To be asked when our children have ended: until then theirs counts as somebody else's.
+        """
+        now = busy_s()
+        if self._busy is None or now is None:
+            return None
+        others = now - self._busy - (_ours_s() - self._ours)
+        return max(0.0, others / (time.monotonic() - self._began))
+
+
+def busy_s() -> float | None:
+    """Seconds that all cores together were not idle since the machine started, those withheld by the host included."""
+    if not LINUX:
+        return None
+    _, user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = (PROC / "stat").read_text("ascii").split(None, 10)
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf("SC_CLK_TCK")
+
+
+def _ours_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def parse_ps_time(text: str) -> float:

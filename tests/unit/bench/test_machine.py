@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from bench.machine import LINUX, cores, cpu_us, on_core, parse_ps_time, rss_bytes, tree
+from bench.machine import LINUX, Others, busy_s, cores, cpu_us, on_core, parse_ps_time, rss_bytes, tree
 
 
 def burn(seconds: float) -> None:
@@ -44,6 +44,22 @@ def test_threads_that_have_ended_count() -> None:
 def test_the_time_of_ps_is_understood(text: str, seconds: float) -> None:
     """In the forms of Linux, macOS and the BSDs."""
     assert parse_ps_time(text) == seconds
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux says how busy all cores are")
+def test_our_own_work_is_not_that_of_others() -> None:
+    """The machine's busy time grows with our work; what is reported as somebody else's leaves it out."""
+    before, others = busy_s(), Others()
+    burn(0.2)
+    child = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"]
+    subprocess.run(child, check=True)
+    after, found = busy_s(), others.cores()
+
+    assert before is not None
+    assert after is not None
+    assert found is not None
+    assert after - before >= 0.4
+    assert found <= (after - before - 0.4) / 0.5
 
 
 def test_memory_of_this_process_is_plausible() -> None:
