@@ -54,6 +54,7 @@ START_HINTS: dict[type[Exception], str] = {
 }
 FIRST_LOAD_S = 15.0
 EXPIRE_PICKS_EVERY_S = 1.0
+DRAIN_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,13 +273,21 @@ def settle_garbage_collector() -> None:
 
 
 async def _drain(director: Director, grpc_servers: GrpcServers, http: HttpServer, *, limit_s: float) -> None:
-    """Readiness off, streams in flight finish within the limit, then everything stops."""
+    """Readiness off, streams in flight finish within the limit, then everything stops.
+
+    It goes on listening meanwhile, so that whoever comes late is told SHUTTING_DOWN and where to go, not refused.
+    """
     log.info("draining", in_flight=director.in_flight, limit_s=limit_s)
     director.begin_drain()
     grpc_servers.readiness_changed()
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + limit_s
+    while director.in_flight and loop.time() < ends_at:  # noqa: ASYNC110 - what counts them knows no event loop
+        await asyncio.sleep(DRAIN_LOOK_S)
+    left_s = max(0.0, ends_at - loop.time())
     async with asyncio.TaskGroup() as group:
-        group.create_task(grpc_servers.stop(limit_s))
-        group.create_task(http.stop(limit_s=limit_s))
+        group.create_task(grpc_servers.stop(left_s))
+        group.create_task(http.stop(limit_s=left_s))
     log.info("stopped", cut_off=director.in_flight)
 
 

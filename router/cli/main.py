@@ -9,6 +9,8 @@ import importlib
 
 import click
 
+from router.compile import stale
+
 COMMANDS = {
     "serve": "router.cli.serve:serve",
     "generate": "router.cli.generate:generate",
@@ -28,6 +30,12 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if names := stale():
+            # A compiled module shadows its source: what runs would not be what is written.
+            raise click.ClickException(
+                f"compiled modules are older than their source ({', '.join(names)}); run 'make compile', "
+                "or 'python -m router.compile --clean' for plain Python"
+            )
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):

@@ -96,7 +96,9 @@ def rank(
             length = shape.expected_output_tokens or output_tokens(row.model, shape.max_output_tokens)
             lengths[row.model] = min(length, shape.max_output_tokens)
     forecasts: list[Forecast] = []
-    for forecast in predict(kept, shape, lengths):
+    predicted = predict(kept, shape, lengths)
+    _assume_unknown_prices(predicted)
+    for forecast in predicted:
         if filters.over_cap(forecast, want):
             dropped.append((forecast.row, filters.COST_CAP, forecast))
             continue
@@ -112,6 +114,21 @@ def rank(
         panic=panic,
         now=now,
     )
+
+
+def _assume_unknown_prices(forecasts: list[Forecast]) -> None:
+    """An unknown price is not zero: it counts as the worst of those that are known."""
+    worst = 0.0
+    unknown = False
+    for forecast in forecasts:
+        if not forecast.row.price_known:
+            unknown = True
+        elif forecast.cost_usd > worst:
+            worst = forecast.cost_usd
+    if unknown:
+        for forecast in forecasts:
+            if not forecast.row.price_known:
+                forecast.cost_usd = worst
 
 
 def _sift(

@@ -203,3 +203,14 @@ def test_the_fallbacks_that_may_be_tried_are_in_order(fleet: list[Fact], ttft_s:
     assert sorted(f.row.id for f in ordered) == sorted(r.id for r in rows)
     head = [f.rank_usd for f in ordered[1 : 1 + picker.SORTED]]
     assert head == sorted(f.rank_usd for f in ordered[1:])[: picker.SORTED]
+
+
+def test_an_unknown_price_counts_as_the_worst_known_one() -> None:
+    """A backend without a price does not draw the traffic for being free."""
+    unpriced = row("unpriced")
+    unpriced.price_known = False
+    unpriced.input_usd = unpriced.output_usd = 0.0
+    ordered = rank([unpriced, row("cheap", usd=0.1), row("dear", usd=20.0)]).ordered
+    costs = {f.row.id: f.cost_usd for f in ordered}
+    assert costs["unpriced"] == costs["dear"] > costs["cheap"]
+    assert ordered[0].row.id == "cheap"
