@@ -1,18 +1,24 @@
-"""Resident memory of a fresh gateway: when it serves, after a thousand requests and after very many."""
+"""A fresh gateway: what it uses when nobody asks it anything, and its memory after many requests."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 from bench.figures import ROUTER, Figure, Section
 from bench.gateways import Gateway
 from bench.lab import Lab, LoadFailed
 from bench.load_job import Job
-from bench.machine import rss_bytes
+from bench.machine import cpu_us, rss_bytes
 
 STREAMS = 32
 FIRST = 1_000
 MANY = 100_000
 MANY_QUICK = 10_000
 MB = 1e6
+SETTLE_S = 2.0  # after starting
+IDLE_S = 8.0
+IDLE_QUICK_S = 2.0
 AT_ONCE = 20_000
 
 
@@ -24,7 +30,10 @@ async def measure(lab: Lab, gateways: dict[str, Gateway]) -> Section:
     last = Figure("rss_many", f"RSS after {many:,} requests", "MB")
     growth = Figure("rss_growth", f"growth from {FIRST:,} to {many:,} requests", "bytes a request")
     store = Figure("rss_store", "RSS of the embedded Valkey at the end", "MB")
-    section = Section("memory", "Memory", tuple(gateways), [start, first, last, growth, store])
+    idle = Figure("idle_cpu", "CPU when idle, probes of 4 backends included", "ms a second")
+    figures = [idle, start, first, last, growth, store]
+    section = Section("memory", "At rest, and memory", tuple(gateways), figures)
+    await _rest(lab, gateways, idle)
     for subject, gateway in gateways.items():
         start.add(subject, rss_bytes(gateway.pids) / MB)
         lab.progress.step(f"memory: {FIRST:,} requests to {subject}")
@@ -46,8 +55,21 @@ async def measure(lab: Lab, gateways: dict[str, Gateway]) -> Section:
     last.add(ROUTER, after / MB)
     growth.add(ROUTER, (after - before) / (many - FIRST))
     store.add(ROUTER, rss_bytes(gateway.store_pids) / MB)
-    section.notes.append("Over HTTP, not streamed, 32 at a time.")
+    section.notes.append("Requests over HTTP, not streamed, 32 at a time.")
     return section
+
+
+async def _rest(lab: Lab, gateways: dict[str, Gateway], idle: Figure) -> None:
+    """All gateways at once, because none of them has anything to do."""
+    seconds = IDLE_QUICK_S if lab.quick else IDLE_S
+    lab.progress.step(f"at rest for {SETTLE_S + seconds:.0f} s")
+    await asyncio.sleep(SETTLE_S)
+    before = {subject: cpu_us(gateway.pids) for subject, gateway in gateways.items()}
+    started = time.monotonic()
+    await asyncio.sleep(seconds)
+    spent_s = time.monotonic() - started
+    for subject, gateway in gateways.items():
+        idle.add(subject, (cpu_us(gateway.pids) - before[subject]) / 1e3 / spent_s)
 
 
 async def _send(lab: Lab, gateway: Gateway, requests: int) -> int:
