@@ -8,13 +8,14 @@ this form compiles to native code unchanged. `Live` and `Learned` are the only m
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from router.domain.fleet import Backend, Capability, Health, HealthState
 from router.domain.hardware import Hardware, Model
 from router.domain.pricing import Price
 
-CAPABILITY_BIT: dict[Capability, int] = {capability: 1 << n for n, capability in enumerate(Capability)}
-NEVER = -1.0e18
+CAPABILITY_BIT: Final[dict[Capability, int]] = {capability: 1 << n for n, capability in enumerate(Capability)}
+NEVER: Final = -1.0e18
 
 
 def capability_mask(capabilities: frozenset[Capability]) -> int:

@@ -8,13 +8,14 @@ beside the mean. The regression on load and context, change detection and confor
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from router.domain.rows import Learned
 
-HALF_LIFE_S = 900.0
-CLIP_SD = 4.0
-NOISE_RATE = 0.05
-MIN_NOISE = 4e-4
+HALF_LIFE_S: Final = 900.0
+CLIP_SD: Final = 4.0
+NOISE_RATE: Final = 0.05
+MIN_NOISE: Final = 4e-4
 
 
 def _update(

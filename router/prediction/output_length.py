@@ -7,10 +7,11 @@ estimate, and the caller's limit cuts it off.
 from __future__ import annotations
 
 import math
+from typing import Final
 
-PRIOR_TOKENS = 160.0
-PRIOR_WEIGHT = 10.0
-MAX_MODELS = 4096
+PRIOR_TOKENS: Final = 160.0
+PRIOR_WEIGHT: Final = 10.0
+MAX_MODELS: Final = 4096
 
 
 class OutputLength:

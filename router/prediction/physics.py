@@ -9,20 +9,21 @@ parallelism does not divide the per-layer overhead.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from router.domain.hardware import Hardware, Model
 from router.domain.rows import Speed
 
-LAYER_OVERHEAD_S = 81.4e-6
-WEIGHT_TRAFFIC = 0.995
-KV_TRAFFIC = 1.80
-DECODE_ARITHMETIC = 0.382
-LAYER_COMMUNICATION_S = 27.0e-6
-SEQUENCE_OVERHEAD_S = 45.1e-6
-MOE_LAYER_SEQUENCE_S = 0.757e-6
-PREFILL_LAYER_S = 369e-6
-PREFILL_ARITHMETIC = 1.57
-PREFILL_COMMUNICATION_S = 174e-9
+LAYER_OVERHEAD_S: Final = 81.4e-6
+WEIGHT_TRAFFIC: Final = 0.995
+KV_TRAFFIC: Final = 1.80
+DECODE_ARITHMETIC: Final = 0.382
+LAYER_COMMUNICATION_S: Final = 27.0e-6
+SEQUENCE_OVERHEAD_S: Final = 45.1e-6
+MOE_LAYER_SEQUENCE_S: Final = 0.757e-6
+PREFILL_LAYER_S: Final = 369e-6
+PREFILL_ARITHMETIC: Final = 1.57
+PREFILL_COMMUNICATION_S: Final = 174e-9
 
 
 def speed(model: Model, hardware: Hardware, *, count: int, bytes_per_weight: float) -> Speed:

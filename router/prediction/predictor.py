@@ -8,19 +8,20 @@ owned hardware, power as a function of the batch.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from router.domain.rows import Forecast, Learned, Row, Shape
 
-P90 = 1.2816
-SQRT2 = math.sqrt(2.0)
+P90: Final = 1.2816
+SQRT2: Final = math.sqrt(2.0)
 # Of the server around the accelerator, and of the building around the server.
-HOST_SHARE = 0.4
-PUE = 1.2
-UTILISATION_FLOOR = 0.05
-OUTPUT_SD_LOG = 0.7
-LENGTH_SPREAD = math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0
-LENGTH_P90 = math.exp(P90 * OUTPUT_SD_LOG)
-HOSTED_FILL = 0.5
+HOST_SHARE: Final = 0.4
+PUE: Final = 1.2
+UTILISATION_FLOOR: Final = 0.05
+OUTPUT_SD_LOG: Final = 0.7
+LENGTH_SPREAD: Final = math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0
+LENGTH_P90: Final = math.exp(P90 * OUTPUT_SD_LOG)
+HOSTED_FILL: Final = 0.5
 
 
 def p_within(limit: float, mean: float, sd_log: float) -> float:

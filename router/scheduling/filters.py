@@ -5,27 +5,29 @@ Each check is a comparison on the row; the sentence for a person is made only wh
 
 from __future__ import annotations
 
+from typing import Final
+
 from router.domain.decision import DropReason
 from router.domain.fleet import Capability, PrivacyLevel
 from router.domain.request import RequestProfile
 from router.domain.rows import CAPABILITY_BIT, Forecast, Row, capability_mask
 
-KEEP = 0
-CREDENTIAL = 1
-PRIVACY = 2
-REGION = 3
-EXCLUDED = 4
-CAPABILITY = 5
-CONTEXT = 6
-QUALITY = 7
-DRAINING = 8
-HEALTH = 9
-CIRCUIT_OPEN = 10
-RATE_LIMIT = 11
-COST_CAP = 12
-PRICE_UNKNOWN = 13
+KEEP: Final = 0
+CREDENTIAL: Final = 1
+PRIVACY: Final = 2
+REGION: Final = 3
+EXCLUDED: Final = 4
+CAPABILITY: Final = 5
+CONTEXT: Final = 6
+QUALITY: Final = 7
+DRAINING: Final = 8
+HEALTH: Final = 9
+CIRCUIT_OPEN: Final = 10
+RATE_LIMIT: Final = 11
+COST_CAP: Final = 12
+PRICE_UNKNOWN: Final = 13
 
-REASONS: dict[int, DropReason] = {
+REASONS: Final[dict[int, DropReason]] = {
     CREDENTIAL: DropReason.CREDENTIAL,
     PRIVACY: DropReason.PRIVACY,
     REGION: DropReason.REGION,

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 from zlib import crc32
 
 from router.domain.rows import Forecast, Shape
 
 # Relative to the best, not to the price of a missed SLO: requests cost 1e-5 dollars, and a margin of a tenth of a miss
 # (2e-4) would call a backend that is ten times dearer a tie.
-TIE_SHARE = 0.05
+TIE_SHARE: Final = 0.05
 # How many fallbacks are put in order; far more than a request may try.
-SORTED = 16
+SORTED: Final = 16
 # Puts a candidate behind every one of the tier before it.
-LATER_TIER_USD = 1.0e9
+LATER_TIER_USD: Final = 1.0e9
 
 
 def relaxed(forecasts: list[Forecast], probability: float) -> list[Forecast]:
