@@ -26,7 +26,10 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, r
 @pytest.fixture
 async def device() -> AsyncIterator[httpx.AsyncClient]:
     port = ports.free_port()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+    # llama.cpp may close a kept connection just as the next request is written; a test sends nothing twice.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as client:
 
         async def ready() -> bool:
             try:
