@@ -28,7 +28,8 @@ def p_within(limit: float, mean: float, sd_log: float) -> float:
     """P(X <= limit) for a log-normal X with this mean; `sd_log` is the standard deviation of its logarithm."""
     if limit <= 0.0:
         return 0.0
-    return 0.5 * (1.0 + math.erf((math.log(limit / mean) / sd_log + 0.5 * sd_log) / SQRT2))
+    # By erfc, which still tells apart what is hopeless from what is more so.
+    return 0.5 * math.erfc(-(math.log(limit / mean) / sd_log + 0.5 * sd_log) / SQRT2)
 
 
 def prior_times(row: Row, *, input_tokens: float, output_tokens: float, batch: float) -> tuple[float, float]:

@@ -16,6 +16,8 @@ from router.domain.rows import Forecast, Shape
 # Relative to the best, not to the price of a missed SLO: requests cost 1e-5 dollars, and a margin of a tenth of a miss
 # (2e-4) would call a backend that is ten times dearer a tie.
 TIE_SHARE: Final = 0.05
+# As likely as the likeliest, give or take what a prediction cannot tell apart.
+AS_LIKELY: Final = 0.95
 # How many fallbacks are put in order; far more than a request may try.
 SORTED: Final = 16
 # Puts a candidate behind every one of the tier before it.
@@ -35,7 +37,7 @@ def relaxed(forecasts: list[Forecast], probability: float) -> list[Forecast]:
         if tier:
             return tier
     best = max(likelihood(f) for f in forecasts)
-    return [f for f in forecasts if likelihood(f) >= best - 0.01]
+    return [f for f in forecasts if likelihood(f) >= AS_LIKELY * best]
 
 
 def likelihood(forecast: Forecast) -> float:

@@ -106,8 +106,10 @@ def why(ranking: Ranking) -> str:
         notes.append(
             f"no backend meets the SLO likely enough; this one does with {100 * picker.likelihood(best):.0f} %"
         )
-    rivals = [f for f in ranking.ordered[1:] if f.feasible or ranking.slo_infeasible]
-    if not rivals:
+    rivals = [f for f in ranking.ordered[1:] if f.feasible or (ranking.slo_infeasible and _as_likely(f, best))]
+    if not rivals and ranking.slo_infeasible and len(ranking.ordered) > 1:
+        notes.append("which is nearest")
+    elif not rivals:
         if len(ranking.ordered) > 1:
             notes.append("the only one that is likely enough to meet the SLO")
         else:
@@ -116,6 +118,10 @@ def why(ranking: Ranking) -> str:
         rival = min(rivals, key=lambda f: f.objective_usd)
         notes.append(_versus(best, rival))
     return "; ".join(notes)
+
+
+def _as_likely(forecast: Forecast, best: Forecast) -> bool:
+    return picker.likelihood(forecast) >= picker.AS_LIKELY * picker.likelihood(best)
 
 
 def _versus(best: Forecast, rival: Forecast) -> str:

@@ -214,3 +214,12 @@ def test_an_unknown_price_counts_as_the_worst_known_one() -> None:
     costs = {f.row.id: f.cost_usd for f in ordered}
     assert costs["unpriced"] == costs["dear"] > costs["cheap"]
     assert ordered[0].row.id == "cheap"
+
+
+def test_when_nobody_can_the_nearest_is_chosen() -> None:
+    """An objective far out of reach still goes to the backend that misses it by least, not to the cheapest."""
+    rows = [row("slow", bandwidth=2e11, usd=0.01), row("fast", bandwidth=2e13, usd=5.0)]
+    profile = RequestProfile(request_id="r", model="m", input_tokens=100.0, slo=Slo(ttft_s=1e-3))
+    ranking = rank(rows, profile)
+    assert ranking.slo_infeasible
+    assert ranking.ordered[0].row.id == "fast"
