@@ -47,7 +47,9 @@ class Executor:
         clock = self._feedback.clock
         routing_s = clock.monotonic() - started_at
         attempts: list[AttemptOutcome] = []
-        sent = Transcript(plan.profile.on_stream_break)
+        # What was asked for stays the base of every continuation: a continued request already holds text that was sent.
+        asked, wanted = request, plan.profile
+        sent = Transcript(wanted.on_stream_break)
         queue = list(plan.ranking.ordered)
         attempt = self._next(queue, plan)
         if attempt is None:
@@ -81,10 +83,12 @@ class Executor:
             finally:
                 attempt.close(CANCELLED)
             broken = attempt.first_at >= 0.0
+            resume = StreamBreakAction.ERROR
             if broken:
-                resume, request, plan, queue = self._resume(request, plan, sent, attempts)
-            else:
-                resume = StreamBreakAction.ERROR
+                resumed = self._resume(asked, wanted, sent, attempts)
+                if resumed is None:
+                    raise conclude.failure(plan, attempts, error, broken=True) from error
+                resume, request, plan, queue = resumed
             failed = attempt
             following = self._following(queue, plan, attempts, error) if conclude.may_go_on(error, broken) else None
             if following is None:
@@ -130,24 +134,24 @@ class Executor:
 
     def _resume(
         self,
-        request: GenerateRequest,
-        plan: Plan,
+        asked: GenerateRequest,
+        wanted: RequestProfile,
         sent: Transcript,
         attempts: list[AttemptOutcome],
-    ) -> tuple[StreamBreakAction, GenerateRequest, Plan, list[Forecast]]:
-        """What a stream that broke after its first token goes on with; an empty queue when it may not go on."""
-        action = plan.profile.on_stream_break
+    ) -> tuple[StreamBreakAction, GenerateRequest, Plan, list[Forecast]] | None:
+        """What a stream that broke after its first token goes on with; None when it may not go on."""
+        action = wanted.on_stream_break
         avoid = frozenset(a.backend for a in attempts)
         if action is StreamBreakAction.RESTART:
             sent.clear()
-            again = self._decider.plan(plan.profile, avoid=avoid)
-            return action, request, again, list(again.ranking.ordered)
+            again = self._decider.plan(wanted, avoid=avoid)
+            return action, asked, again, list(again.ranking.ordered)
         if action is StreamBreakAction.CONTINUE:
-            rest = continued_request(request, sent)
+            rest = continued_request(asked, sent)
             if rest is not None:
-                again = self._decider.plan(continued_profile(plan.profile, rest, sent), avoid=avoid)
+                again = self._decider.plan(continued_profile(wanted, rest, sent), avoid=avoid)
                 return action, rest, again, list(again.ranking.ordered)
-        return StreamBreakAction.ERROR, request, plan, []
+        return None
 
     async def _attempt(
         self, attempt: Attempt, request: GenerateRequest, profile: RequestProfile, policy: DispatchPolicy

@@ -150,6 +150,22 @@ async def test_continue_goes_on_after_the_last_token(make_rig: MakeRig) -> None:
     assert sent.sampling.max_output_tokens == 62
 
 
+async def test_a_continued_answer_may_break_and_be_continued_again(make_rig: MakeRig) -> None:
+    """The third backend gets each piece once, and the tokens that are left of what was asked for."""
+    rig = make_rig(
+        {
+            "a": [[Text(text="one "), Cut()]],
+            "b": [[Text(text="two "), Text(text="three "), Cut()]],
+            "c": [[Text(text="four"), Finish()]],
+        }
+    )
+    await rig.serve(on_stream_break=StreamBreakAction.CONTINUE)
+    assert rig.text == "one two three four"
+    sent = rig.adapters["c"].calls[0].request
+    assert [m.content for m in sent.messages] == ["hello", "one two three "]
+    assert sent.sampling.max_output_tokens == 61
+
+
 async def test_continue_needs_a_backend_that_can(make_rig: MakeRig) -> None:
     """A backend that cannot continue an assistant's turn is not asked to."""
     rig = make_rig({"a": [[Text(text="half"), Cut()]], "b": [GOOD]}, b={"capabilities": frozenset({Capability.TOOLS})})
