@@ -75,7 +75,6 @@ class Core:
     fleet: Fleet
     director: Director
     metrics: Metrics
-    admission: Admission
 
 
 def load_settings(config_dir: Path, env: Mapping[str, str]) -> Settings:
@@ -137,7 +136,7 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
         fleet.apply(snapshot)
 
     view.on_change(take)
-    return Core(fleet=fleet, director=director, metrics=metrics, admission=admission)
+    return Core(fleet=fleet, director=director, metrics=metrics)
 
 
 async def run(

@@ -17,7 +17,7 @@ from backends.contract import Backend as Adapter
 from backends.spec import BackendSpec
 from router.clock import Clock
 from router.domain.catalogue import Catalogue
-from router.domain.decision import Drop, DropReason, HardwareLabel
+from router.domain.decision import Drop, DropReason, HardwareLabel, label
 from router.domain.fleet import Backend, FleetSnapshot, Health, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
@@ -45,7 +45,6 @@ class Member:
     live: Live
     breaker: Breaker
     rate_limit: RateLimit
-    unusable: str = ""
 
 
 class Fleet:
@@ -132,12 +131,7 @@ class Fleet:
 
     def label(self, backend: Backend) -> HardwareLabel:
         """How the hardware of a backend is shown."""
-        return HardwareLabel(
-            id=backend.hardware,
-            name=self._hardware(backend).name,
-            count=backend.hardware_count,
-            emulated=backend.emulated,
-        )
+        return label(backend, self._hardware(backend))
 
     def served(self) -> dict[str, list[Row]]:
         """Rows by model."""
@@ -154,12 +148,11 @@ class Fleet:
             old.rate_limit = self._rate_limit(old.live, backend)
             return old
         live = old.live if old is not None else Live()
-        adapter, unusable = None, ""
+        adapter = None
         try:
             adapter = self._build_adapter(spec)
         except (MissingCredential, ValueError) as error:
-            unusable = str(error)
-            log.warning("backend_unusable", backend=backend.id, reason=unusable)
+            log.warning("backend_unusable", backend=backend.id, reason=str(error))
         if old is not None and old.adapter is not None:
             self.removed.append(old.adapter)
         member = Member(
@@ -173,7 +166,6 @@ class Fleet:
                 open_max_s=policy.open_max_s,
             ),
             rate_limit=self._rate_limit(live, backend),
-            unusable=unusable,
         )
         self.members[backend.id] = member
         return member

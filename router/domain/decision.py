@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from router.domain.fleet import PrivacyLevel
+from router.domain.fleet import Backend, PrivacyLevel
+from router.domain.hardware import Hardware
 
 
 class DropReason(StrEnum):
@@ -74,6 +75,11 @@ class HardwareLabel:
     def __str__(self) -> str:
         count = f"{self.count}x " if self.count > 1 else ""
         return f"{count}{self.name}{' (emulated)' if self.emulated else ''}"
+
+
+def label(backend: Backend, hardware: Hardware) -> HardwareLabel:
+    """How a backend's hardware is shown."""
+    return HardwareLabel(id=hardware.id, name=hardware.name, count=backend.hardware_count, emulated=backend.emulated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -211,7 +211,6 @@ class Shape:
         tpot_slo_s: float,
         e2e_slo_s: float,
         probability: float,
-        max_cost_usd: float,
         batch: bool,
         quality_task: str,
     ) -> None:
@@ -223,7 +222,6 @@ class Shape:
         self.tpot_slo_s = tpot_slo_s
         self.e2e_slo_s = e2e_slo_s
         self.probability = probability
-        self.max_cost_usd = max_cost_usd
         self.batch = batch
         self.quality_task = quality_task
 

@@ -9,22 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from router.domain.decision import Candidate, Decision, Drop, EstimateSource, HardwareLabel, Prediction
-from router.domain.rows import Forecast, Row
+from router.domain.decision import Candidate, Decision, Drop, EstimateSource, Prediction, label
+from router.domain.rows import Forecast
 from router.scheduling import filters, picker
 from router.scheduling.objective import terms
 from router.scheduling.scheduler import Ranking
 
 P90 = 1.2816
 LEARNED_AFTER = 20
-
-
-def label(row: Row) -> HardwareLabel:
-    """How the row's hardware is shown."""
-    backend = row.backend
-    return HardwareLabel(
-        id=row.hardware.id, name=row.hardware.name, count=backend.hardware_count, emulated=backend.emulated
-    )
 
 
 def quantile_90(mean: float, sd_log: float) -> float:
@@ -44,7 +36,7 @@ def candidate(forecast: Forecast) -> Candidate:
         backend=row.id,
         model=row.model,
         upstream_model=row.upstream_model,
-        hardware=label(row),
+        hardware=label(row.backend, row.hardware),
         region=row.region,
         privacy=row.backend.privacy,
         prediction=Prediction(
@@ -88,7 +80,7 @@ def drops(ranking: Ranking) -> tuple[Drop, ...]:
             backend=row.id,
             reason=filters.REASONS[code],
             detail=f"{row.model}: {filters.detail(code, row, ranking.constraints, ranking.now, forecast)}",
-            hardware=label(row),
+            hardware=label(row.backend, row.hardware),
         )
         for row, code, forecast in ranking.dropped
     )

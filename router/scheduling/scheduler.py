@@ -57,7 +57,6 @@ def shape_of(profile: RequestProfile, workload: WorkloadClass, *, time_left_s: f
         tpot_slo_s=_first(asked.tpot_s, default.tpot_s),
         e2e_slo_s=min(_first(asked.e2e_s, default.e2e_s), time_left_s),
         probability=probability if probability is not None else 0.9,
-        max_cost_usd=profile.max_cost_usd if profile.max_cost_usd is not None else -1.0,
         batch=workload.batch,
         quality_task=profile.task,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, ClassVar
 
@@ -64,6 +64,19 @@ class PricesFile(Strict):
     prices: list[PriceEntry]
 
 
+def contradictions(price: Price) -> Iterator[tuple[str, str]]:
+    """The rules between the fields of one price that it breaks, each as (field or "", what is wrong)."""
+    if not price.known:
+        yield "", "needs one of usd_per_hour, output_usd_per_mtok and request_usd"
+    per_token = (price.input_usd_per_mtok, price.output_usd_per_mtok)
+    if price.usd_per_hour is not None and any(amount is not None for amount in per_token):
+        yield "usd_per_hour", "a price is per hour or per token, not both"
+    elif (price.input_usd_per_mtok is None) != (price.output_usd_per_mtok is None):
+        yield "", "input_usd_per_mtok and output_usd_per_mtok go together"
+    if price.effective_at is not None and price.expires_at is not None and price.expires_at <= price.effective_at:
+        yield "expires_at", "must be after effective_at"
+
+
 def build_prices(
     parsed: PricesFile,
     document: Document,
@@ -88,15 +101,8 @@ def build_prices(
         elif entry.model and entry.model not in served[entry.backend]:
             near = nearest(entry.model, served[entry.backend])
             wrong("model", f"backend '{entry.backend}' does not serve '{entry.model}'{near}")
-        if not price.known:
-            wrong("", "needs one of usd_per_hour, output_usd_per_mtok and request_usd")
-        per_token = (entry.input_usd_per_mtok, entry.output_usd_per_mtok)
-        if entry.usd_per_hour is not None and any(p is not None for p in per_token):
-            wrong("usd_per_hour", "a price is per hour or per token, not both")
-        elif (entry.input_usd_per_mtok is None) != (entry.output_usd_per_mtok is None):
-            wrong("", "input_usd_per_mtok and output_usd_per_mtok go together")
-        if price.effective_at is not None and price.expires_at is not None and price.expires_at <= price.effective_at:
-            wrong("expires_at", "must be after effective_at")
+        for field, what in contradictions(price):
+            wrong(field, what)
         key = (entry.backend, entry.model)
         if key in seen:
             wrong("", f"the same backend and model as prices[{seen[key]}]")

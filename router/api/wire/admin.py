@@ -26,6 +26,7 @@ from router.domain.fleet import (
 from router.domain.pricing import Price
 from router.errors import InvalidRequest, Violation
 from router.settings.fleet import validate_backend
+from router.settings.prices import contradictions
 from router.v1 import admin_pb2 as pb
 from router.v1 import common_pb2 as common
 
@@ -258,16 +259,9 @@ def _share(checks: Checks, message: pb.Price, name: str, default: float) -> floa
 
 
 def _check_whole(checks: Checks, price: Price, backend: Backend | None) -> None:
-    """The rules that hold between fields; the same as for prices.yaml."""
-    if not price.known:
-        checks.add("price", "needs one of usd_per_hour, output_usd_per_mtok and request_usd")
-    per_token = (price.input_usd_per_mtok, price.output_usd_per_mtok)
-    if price.usd_per_hour is not None and any(amount is not None for amount in per_token):
-        checks.add("price.usd_per_hour", "a price is per hour or per token, not both")
-    elif (price.input_usd_per_mtok is None) != (price.output_usd_per_mtok is None):
-        checks.add("price", "input_usd_per_mtok and output_usd_per_mtok go together")
-    if price.effective_at is not None and price.expires_at is not None and price.expires_at <= price.effective_at:
-        checks.add("price.expires_at", "must be after effective_at")
+    """The rules that hold between fields; those of prices.yaml."""
+    for field, what in contradictions(price):
+        checks.add(f"price.{field}" if field else "price", what)
     if price.model and backend is not None and price.model not in {served.model for served in backend.models}:
         checks.add("price.model", f"backend '{backend.id}' does not serve '{price.model}'")
 

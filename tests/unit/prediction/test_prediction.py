@@ -105,7 +105,6 @@ def shape(**fields: float) -> Shape:
         "tpot_slo_s": math.inf,
         "e2e_slo_s": math.inf,
         "probability": 0.9,
-        "max_cost_usd": -1.0,
     }
     return Shape(**(base | fields), batch=False, quality_task="*")
 
