@@ -30,7 +30,8 @@ from router.dispatch.director import Director
 from router.dispatch.executor import Executor
 from router.dispatch.feedback import Feedback
 from router.dispatch.fleet import BuildAdapter, Fleet
-from router.domain.fleet import FleetSnapshot
+from router.domain.pricing import books
+from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
 from router.resilience.retry_budget import RetryBudget
@@ -177,7 +178,7 @@ async def run(
                 namespace=router.namespace,
                 seed=SeedDocuments(
                     backends=settings.seed.backends,
-                    prices=settings.seed.prices,
+                    prices=books(settings.seed.prices),
                     policies_yaml=settings.seed.policies_yaml,
                 ),
             )

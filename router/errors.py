@@ -5,6 +5,9 @@
     |  |- UnknownParameter      a field that nobody knows
     |  `- UnsupportedParameter  a field that is known, asking for what the router does not do
     |- Unauthenticated      no or a wrong API key
+    |- PermissionDenied     the tenant may not ask for this
+    |- TenantLimited        the tenant's rate is used up; `retry_after_s`
+    |- BudgetExhausted      the tenant's money for the day or month is used up; `retry_after_s`
     |- UnknownModel         no model, alias or class of that name
     |- NotFound             another thing that does not exist
     |- AlreadyExists        a thing to create is there
@@ -86,6 +89,33 @@ class UnsupportedParameter(InvalidRequest):
 class Unauthenticated(RouterError):
     reason = "UNAUTHENTICATED"
     default_hint = "Send a valid API key as 'authorization: Bearer KEY'."
+
+
+class PermissionDenied(RouterError):
+    reason = "PERMISSION_DENIED"
+    default_hint = "Ask for something that the tenant may use, or ask its operator to allow it."
+
+
+class TenantLimited(RouterError):
+    """`limit` names the one that is used up: "requests_per_s", "tokens_per_s" or "max_in_flight"."""
+
+    reason = "TENANT_LIMITED"
+    default_hint = "Wait for the given time and try again, or ask the operator for a higher limit."
+
+    def __init__(self, message: str, *, tenant: str, limit: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.tenant = tenant
+        self.limit = limit
+
+    def metadata(self) -> dict[str, str]:
+        return {"tenant": self.tenant, "limit": self.limit}
+
+
+class BudgetExhausted(TenantLimited):
+    """`limit`: "usd_per_day" or "usd_per_month"."""
+
+    reason = "BUDGET_EXHAUSTED"
+    default_hint = "The budget begins anew after the given time; the operator may raise it."
 
 
 class UnknownModel(RouterError):

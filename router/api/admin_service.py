@@ -22,7 +22,10 @@ from router.api.inference_service import request_id_of
 from router.api.wire import admin as wire
 from router.api.wire.admin import FleetRules
 from router.clock import Clock
-from router.domain.fleet import Backend, FleetSnapshot, Health, LiveLoad
+from router.domain.audit import Author
+from router.domain.fleet import Backend, Health, LiveLoad
+from router.domain.pricing import book_of
+from router.domain.snapshot import FleetSnapshot
 from router.errors import AlreadyExists, InvalidRequest, NotFound, StaleVersion, StoreUnavailable, Violation
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
@@ -50,14 +53,14 @@ class LiveState(Protocol):
 
 
 def _answering(
-    work: Callable[[AdminService, Request, str], Awaitable[Response]],
+    work: Callable[[AdminService, Request, Author], Awaitable[Response]],
 ) -> Callable[[AdminService, Request, Context], Awaitable[Response]]:
-    """A handler of what takes a request and the actor; its errors become statuses."""
+    """A handler of what takes a request and its author; its errors become statuses."""
 
     @functools.wraps(work)
     async def handler(self: AdminService, request: Request, context: Context) -> Response:
         try:
-            return await work(self, request, _actor(context))
+            return await work(self, request, _author(context, work.__name__))
         except Exception as error:  # noqa: BLE001 - the outermost frame: rescue decides, and logs what nobody foresaw
             await rescue.abort(context, error, request_id_of(context))
 
@@ -82,7 +85,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             wake.set()
 
     @_answering
-    async def ListBackends(self, _request: pb.ListBackendsRequest, _actor: str) -> pb.ListBackendsResponse:
+    async def ListBackends(self, _request: pb.ListBackendsRequest, _author: Author) -> pb.ListBackendsResponse:
         snapshot = self._view.snapshot
         return pb.ListBackendsResponse(
             backends=[self._encode(backend, snapshot) for _, backend in sorted(snapshot.backends.items())],
@@ -91,7 +94,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
 
     @_answering
-    async def GetBackend(self, request: pb.GetBackendRequest, _actor: str) -> pb.GetBackendResponse:
+    async def GetBackend(self, request: pb.GetBackendRequest, _author: Author) -> pb.GetBackendResponse:
         if not self._view.loaded:
             raise StoreUnavailable("the state store has not answered yet: there is no fleet to look in")
         snapshot = self._view.snapshot
@@ -100,63 +103,74 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return pb.GetBackendResponse(backend=self._encode(backend, snapshot))
 
     @_answering
-    async def RegisterBackend(self, request: pb.RegisterBackendRequest, actor: str) -> pb.RegisterBackendResponse:
+    async def RegisterBackend(self, request: pb.RegisterBackendRequest, author: Author) -> pb.RegisterBackendResponse:
         backend = wire.decode_backend(request.spec, self._rules)
         self._check_connected()
         if request.expected_version and (there := await self._stored(backend.id)):
             raise AlreadyExists(f"backend {backend.id!r} exists already, at version {there.version}")
-        written, fleet = await self._store.put_backend(backend, expected_version=request.expected_version, actor=actor)
+        written, fleet = await self._store.put_backend(
+            backend, expected_version=request.expected_version, author=author
+        )
         return pb.RegisterBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
     @_answering
-    async def UpdateBackend(self, request: pb.UpdateBackendRequest, actor: str) -> pb.UpdateBackendResponse:
+    async def UpdateBackend(self, request: pb.UpdateBackendRequest, author: Author) -> pb.UpdateBackendResponse:
         backend = wire.decode_backend(request.spec, self._rules)
         self._check_write(request.expected_version)
         current = await self._store.get_backend(backend.id)
         # A specification does not say whether the backend is drained: that stays as it is.
         backend = replace(backend, drained=current.drained)
-        written, fleet = await self._store.put_backend(backend, expected_version=request.expected_version, actor=actor)
+        written, fleet = await self._store.put_backend(
+            backend, expected_version=request.expected_version, author=author
+        )
         return pb.UpdateBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
     @_answering
-    async def RemoveBackend(self, request: pb.RemoveBackendRequest, actor: str) -> pb.RemoveBackendResponse:
+    async def RemoveBackend(self, request: pb.RemoveBackendRequest, author: Author) -> pb.RemoveBackendResponse:
         self._check_write(request.expected_version)
-        fleet = await self._store.remove_backend(request.id, expected_version=request.expected_version, actor=actor)
+        fleet = await self._store.remove_backend(request.id, expected_version=request.expected_version, author=author)
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
         return pb.RemoveBackendResponse(fleet_version=fleet)
 
     @_answering
-    async def DrainBackend(self, request: pb.DrainBackendRequest, actor: str) -> pb.DrainBackendResponse:
-        written, fleet = await self._set_drained(request.id, request.expected_version, actor, drained=True)
+    async def DrainBackend(self, request: pb.DrainBackendRequest, author: Author) -> pb.DrainBackendResponse:
+        written, fleet = await self._set_drained(request.id, request.expected_version, author, drained=True)
         return pb.DrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
     @_answering
-    async def UndrainBackend(self, request: pb.UndrainBackendRequest, actor: str) -> pb.UndrainBackendResponse:
-        written, fleet = await self._set_drained(request.id, request.expected_version, actor, drained=False)
+    async def UndrainBackend(self, request: pb.UndrainBackendRequest, author: Author) -> pb.UndrainBackendResponse:
+        written, fleet = await self._set_drained(request.id, request.expected_version, author, drained=False)
         return pb.UndrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
     @_answering
-    async def SetPrice(self, request: pb.SetPriceRequest, actor: str) -> pb.SetPriceResponse:
+    async def SetPrice(self, request: pb.SetPriceRequest, author: Author) -> pb.SetPriceResponse:
         price = wire.decode_price(request.price, self._view.snapshot.backends)
         self._check_connected()
-        written, fleet = await self._store.put_price(price, expected_version=request.expected_version, actor=actor)
+        now = self._clock.time()
+        book = self._view.snapshot.prices.get((price.backend, price.model), book_of(price)).with_price(price, now=now)
+        written, fleet = await self._store.put_price(book, expected_version=request.expected_version, author=author)
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
-        return pb.SetPriceResponse(entry=wire.encode_price(written), fleet_version=fleet)
+        return pb.SetPriceResponse(entry=wire.encode_price(written, price), fleet_version=fleet)
 
     @_answering
-    async def ListPrices(self, request: pb.ListPricesRequest, _actor: str) -> pb.ListPricesResponse:
+    async def ListPrices(self, request: pb.ListPricesRequest, _author: Author) -> pb.ListPricesResponse:
         snapshot = self._view.snapshot
-        wanted = [p for _, p in sorted(snapshot.prices.items()) if request.backend in {"", p.backend}]
-        return pb.ListPricesResponse(prices=map(wire.encode_price, wanted), fleet_version=snapshot.version)
+        now = self._clock.time()
+        wanted = [
+            wire.encode_price(book, price)
+            for _, book in sorted(snapshot.prices.items())
+            if request.backend in {"", book.backend} and (price := book.listed_at(now)) is not None
+        ]
+        return pb.ListPricesResponse(prices=wanted, fleet_version=snapshot.version)
 
     @_answering
-    async def GetPolicies(self, _request: pb.GetPoliciesRequest, _actor: str) -> pb.GetPoliciesResponse:
+    async def GetPolicies(self, _request: pb.GetPoliciesRequest, _author: Author) -> pb.GetPoliciesResponse:
         snapshot = self._view.snapshot
         policies = pb.Policies(yaml=snapshot.policies_yaml, version=snapshot.policies_version)
         return pb.GetPoliciesResponse(policies=policies)
 
     @_answering
-    async def SetPolicies(self, request: pb.SetPoliciesRequest, actor: str) -> pb.SetPoliciesResponse:
+    async def SetPolicies(self, request: pb.SetPoliciesRequest, author: Author) -> pb.SetPoliciesResponse:
         if len(request.yaml) > MAX_POLICIES_CHARS:
             raise InvalidRequest(Violation("yaml", f"must have at most {MAX_POLICIES_CHARS} characters"))
         try:
@@ -169,7 +183,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             return pb.SetPoliciesResponse(policies=checked, fleet_version=snapshot.version)
         self._check_connected()
         version, fleet = await self._store.put_policies(
-            request.yaml, expected_version=request.expected_version, actor=actor
+            request.yaml, expected_version=request.expected_version, author=author
         )
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
         written = pb.Policies(yaml=request.yaml, version=version)
@@ -217,9 +231,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             if not page:
                 await wake.wait()
 
-    async def _set_drained(self, backend_id: str, expected: int, actor: str, *, drained: bool) -> tuple[Backend, int]:
+    async def _set_drained(
+        self, backend_id: str, expected: int, author: Author, *, drained: bool
+    ) -> tuple[Backend, int]:
         self._check_write(expected)
-        return await self._store.set_drained(backend_id, drained=drained, expected_version=expected, actor=actor)
+        return await self._store.set_drained(backend_id, drained=drained, expected_version=expected, author=author)
 
     async def _seen(self, backend: Backend, fleet_version: int) -> pb.Backend:
         """The written backend as a message, once this replica has it; it is written whether or not that takes long."""
@@ -246,9 +262,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._check_connected()
 
 
-def _actor(context: Context) -> str:
-    """Who the change record names: what the caller calls itself, else where it calls from."""
+def _author(context: Context, action: str) -> Author:
+    """Whom the change record names: what the caller calls itself, else where it calls from."""
+    origin = str(context.peer())
     for key, value in context.invocation_metadata() or ():
         if key == ACTOR_KEY and isinstance(value, str) and _ACTOR.fullmatch(value):
-            return value
-    return str(context.peer())
+            return Author(actor=value, origin=origin, action=action)
+    return Author(actor=origin, origin=origin, action=action)

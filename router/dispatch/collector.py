@@ -14,8 +14,9 @@ import structlog
 from backends.contract import LoadReport
 from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
-from router.domain.fleet import FleetSnapshot, Health, HealthState
+from router.domain.fleet import Health, HealthState
 from router.domain.rows import NEVER, Live
+from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError
 from router.telemetry.metrics import Metrics
 

@@ -18,11 +18,12 @@ from backends.spec import BackendSpec
 from router.clock import Clock
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
-from router.domain.fleet import Backend, FleetSnapshot, Health, ServedModel
+from router.domain.fleet import Backend, Health, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
-from router.domain.pricing import Price
+from router.domain.pricing import Price, PriceBook
 from router.domain.rows import Learned, Live, Row
+from router.domain.snapshot import FleetSnapshot
 from router.errors import UnknownModel
 from router.prediction.physics import speed
 from router.resilience.breaker import Breaker
@@ -65,6 +66,8 @@ class Fleet:
         self._sources: dict[tuple[str, str], tuple[object, ...]] = {}
         self._by_model: dict[str, list[Row]] = {}
         self._by_name: dict[str, list[Row]] = {}
+        # (book, the price of it that holds, Unix time until when)
+        self._in_force_of: dict[tuple[str, str], tuple[PriceBook, Price | None, float]] = {}
 
     def apply(self, snapshot: FleetSnapshot) -> None:
         """Takes over a new snapshot."""
@@ -222,21 +225,30 @@ class Fleet:
         return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
 
     def _price(self, snapshot: FleetSnapshot, backend: str, model: str) -> Price | None:
-        price = snapshot.prices.get((backend, model)) or snapshot.prices.get((backend, ""))
-        if price is None:
-            return None
         now = self._clock.time()
-        if price.effective_at is not None and now < price.effective_at:
-            return None
-        if price.expires_at is not None and now >= price.expires_at:
-            return None
+        for name in (model, ""):
+            book = snapshot.prices.get((backend, name))
+            price = self._in_force(book, now) if book is not None else None
+            if price is not None:
+                return price
+        return None
+
+    def _in_force(self, book: PriceBook, now: float) -> Price | None:
+        """The price of a book at this time; the same object as before while it is the same price."""
+        key = (book.backend, book.model)
+        old = self._in_force_of.get(key)
+        if old is not None and old[0] is book and now < old[2]:
+            return old[1]
+        price = book.at(now)
+        if old is not None and old[1] == price:
+            price = old[1]
+        self._in_force_of[key] = (book, price, book.next_change(now))
         return price
 
     def _next_price_change(self, snapshot: FleetSnapshot) -> float:
         """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
-        now = self._clock.time()
-        times = [t for price in snapshot.prices.values() for t in (price.effective_at, price.expires_at)]
-        return min((t for t in times if t is not None and t > now), default=math.inf)
+        self._in_force_of = {key: held for key, held in self._in_force_of.items() if key in snapshot.prices}
+        return min((until for _, _, until in self._in_force_of.values()), default=math.inf)
 
 
 def adapter_spec(backend: Backend) -> BackendSpec:

@@ -1,11 +1,9 @@
-"""The fleet: backends, their health and the immutable snapshot that a replica serves from."""
+"""The fleet: backends, their health, and what changes of them look like."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-
-from router.domain.pricing import Price
 
 
 class PrivacyLevel(IntEnum):
@@ -118,15 +116,3 @@ class Change:
     version: int
     at: float
     actor: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetSnapshot:
-    """Everything at one version. Never changed after it is made; the keys of `prices` are (backend, model or "")."""
-
-    version: int = 0
-    backends: dict[str, Backend] = field(default_factory=dict)
-    prices: dict[tuple[str, str], Price] = field(default_factory=dict)
-    health: dict[str, Health] = field(default_factory=dict)
-    policies_yaml: str = ""
-    policies_version: int = 0

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from router.domain.fleet import Backend, Change, Health
-from router.domain.pricing import Price
+from router.domain.pricing import PriceBook
+from router.domain.tenant import Tenant
 from router.state.keys import POLICIES_ID, Kind, Operation, price_id
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class PoliciesDocument:
     version: int = 0
 
 
-Document = Backend | Price | Health | PoliciesDocument
+Document = Backend | PriceBook | Tenant | Health | PoliciesDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 _TYPES: dict[Kind, type[Document]] = {
     Kind.BACKEND: Backend,
-    Kind.PRICE: Price,
+    Kind.PRICE: PriceBook,
+    Kind.TENANT: Tenant,
     Kind.HEALTH: Health,
     Kind.POLICIES: PoliciesDocument,
 }
@@ -76,7 +78,7 @@ def kind_of(document: Document) -> Kind:
 
 def encode(document: Document) -> bytes:
     """The document as it is stored: always a JSON object, which is how scripts tell it from a tombstone."""
-    if isinstance(document, Price):
+    if isinstance(document, PriceBook):
         return _encode(replace(document, version=0, changed_at=0.0))
     return _encode(replace(document, version=0))
 
@@ -88,9 +90,9 @@ def decode(kind: Kind, document_id: str, doc: bytes, *, version: int, at: float)
         msgspec.MsgspecError: it is not JSON, not of this kind, or not the document of that id.
     """
     document = _DECODERS[kind].decode(doc)
-    if isinstance(document, Backend) and document.id != document_id:
+    if isinstance(document, Backend | Tenant) and document.id != document_id:
         raise msgspec.ValidationError(f"it calls itself {document.id!r}")
-    if isinstance(document, Price):
+    if isinstance(document, PriceBook):
         if price_id(document.backend, document.model) != document_id:
             raise msgspec.ValidationError(f"it calls itself {price_id(document.backend, document.model)!r}")
         return replace(document, version=version, changed_at=at)
@@ -139,10 +141,10 @@ def decode_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry | None
     return Entry(change=change, document=document, more=more)
 
 
-def document_id(document: Backend | Price | PoliciesDocument) -> str:
+def document_id(document: Backend | PriceBook | Tenant | PoliciesDocument) -> str:
     """The id of a document that names itself; a health state does not."""
-    if isinstance(document, Backend):
+    if isinstance(document, Backend | Tenant):
         return document.id
-    if isinstance(document, Price):
+    if isinstance(document, PriceBook):
         return price_id(document.backend, document.model)
     return POLICIES_ID

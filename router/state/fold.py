@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from router.domain.fleet import Backend, FleetSnapshot, Health
-from router.domain.pricing import Price
+from router.domain.fleet import Backend, Health
+from router.domain.pricing import PriceBook
+from router.domain.snapshot import FleetSnapshot
+from router.domain.tenant import Tenant
 from router.state.codec import Document, Entry, PoliciesDocument, Tombstone
 from router.state.keys import POLICIES_ID, Kind, price_id, price_key
 
@@ -40,6 +42,8 @@ def fold(held: Held, entries: Iterable[Entry]) -> Held:
     for entry in entries:
         kind, document_id = Kind(entry.change.kind), entry.change.id
         draft.version = entry.change.fleet_version
+        if kind is not Kind.HEALTH:
+            draft.config_version = draft.version
         if not entry.readable:
             draft.unreadable.add((kind, document_id))
             continue
@@ -54,11 +58,15 @@ def fold(held: Held, entries: Iterable[Entry]) -> Held:
 
 
 def collect(
-    version: int, documents: Iterable[tuple[Kind, str, Document | Tombstone | None]], *, last_good: Held | None = None
+    version: int,
+    documents: Iterable[tuple[Kind, str, Document | Tombstone | None]],
+    *,
+    config_version: int = 0,
+    last_good: Held | None = None,
 ) -> Held:
     """The state of a full read. Of a document that cannot be read (None) the last good one is kept, if there is one."""
     draft = _Draft(Held())
-    draft.version = version
+    draft.version, draft.config_version = version, config_version
     before = {} if last_good is None else _documents(last_good.snapshot)
     for kind, document_id, found in documents:
         document = found
@@ -85,7 +93,7 @@ def lost(ours: Held, theirs: Held) -> tuple[Lost, ...]:
             kind=kind,
             id=document_id,
             version=document.version,
-            at=document.changed_at if isinstance(document, Price) else None,
+            at=document.changed_at if isinstance(document, PriceBook) else None,
             document=document,
         )
         for (kind, document_id), document in _documents(ours.snapshot).items()
@@ -102,6 +110,7 @@ def lost(ours: Held, theirs: Held) -> tuple[Lost, ...]:
 def _documents(snapshot: FleetSnapshot) -> dict[tuple[Kind, str], Document]:
     every: dict[tuple[Kind, str], Document] = {(Kind.BACKEND, id_): b for id_, b in snapshot.backends.items()}
     every.update({(Kind.PRICE, price_id(*key)): price for key, price in snapshot.prices.items()})
+    every.update({(Kind.TENANT, id_): tenant for id_, tenant in snapshot.tenants.items()})
     every.update({(Kind.HEALTH, id_): health for id_, health in snapshot.health.items()})
     if snapshot.policies_version:
         every[Kind.POLICIES, POLICIES_ID] = PoliciesDocument(snapshot.policies_yaml, snapshot.policies_version)
@@ -114,19 +123,23 @@ class _Draft:
     def __init__(self, held: Held) -> None:
         snapshot = held.snapshot
         self.version = snapshot.version
+        self.config_version = snapshot.config_version
         self.tombstones = dict(held.tombstones)
         self.unreadable = set(held.unreadable)
         self._snapshot = snapshot
         self._backends: dict[str, Backend] = dict(snapshot.backends)
-        self._prices: dict[tuple[str, str], Price] = dict(snapshot.prices)
+        self._prices: dict[tuple[str, str], PriceBook] = dict(snapshot.prices)
+        self._tenants: dict[str, Tenant] = dict(snapshot.tenants)
         self._health: dict[str, Health] = dict(snapshot.health)
         self._policies = PoliciesDocument(snapshot.policies_yaml, snapshot.policies_version)
 
     def put(self, document_id: str, document: Document) -> None:
         if isinstance(document, Backend):
             self._backends[document_id] = document
-        elif isinstance(document, Price):
+        elif isinstance(document, PriceBook):
             self._prices[price_key(document_id)] = document
+        elif isinstance(document, Tenant):
+            self._tenants[document_id] = document
         elif isinstance(document, Health):
             self._health[document_id] = document
         else:
@@ -137,6 +150,8 @@ class _Draft:
             self._backends.pop(document_id, None)
         elif kind is Kind.PRICE:
             self._prices.pop(price_key(document_id), None)
+        elif kind is Kind.TENANT:
+            self._tenants.pop(document_id, None)
         elif kind is Kind.HEALTH:
             self._health.pop(document_id, None)
         else:
@@ -146,9 +161,11 @@ class _Draft:
         snapshot = replace(
             self._snapshot,
             version=self.version,
+            config_version=self.config_version,
             backends=self._backends,
             prices=self._prices,
             health=self._health,
+            tenants=self._tenants,
             policies_yaml=self._policies.yaml,
             policies_version=self._policies.version,
         )

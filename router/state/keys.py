@@ -3,10 +3,12 @@
 All keys of a namespace share one hash tag, so that a cluster keeps them in one slot and a script may touch them all.
 
     {NAMESPACE}:version     string   the fleet version: how many entries the change stream has ever had
+    {NAMESPACE}:config      string   the fleet version of the last change of anything but health
     {NAMESPACE}:changes     stream   one entry per changed document, capped near `MAX_CHANGES`; the id of an entry is
                                      "FLEET_VERSION-0", so a fleet version is also a position in the stream
     {NAMESPACE}:backend     hash     backend id                -> envelope of a backend
-    {NAMESPACE}:price       hash     backend id "/" model      -> envelope of a price (model "": every model)
+    {NAMESPACE}:price       hash     backend id "/" model      -> envelope of its prices (model "": every model)
+    {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
     {NAMESPACE}:health      hash     backend id                -> envelope of a health state
     {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
 
@@ -35,6 +37,7 @@ class Kind(StrEnum):
 
     BACKEND = "backend"
     PRICE = "price"
+    TENANT = "tenant"
     HEALTH = "health"
     POLICIES = "policies"
 
@@ -61,6 +64,10 @@ class Keys:
         return f"{{{self.namespace}}}:version"
 
     @property
+    def config(self) -> str:
+        return f"{{{self.namespace}}}:config"
+
+    @property
     def changes(self) -> str:
         return f"{{{self.namespace}}}:changes"
 
@@ -70,7 +77,7 @@ class Keys:
     @property
     def for_scripts(self) -> tuple[str, ...]:
         """KEYS of every script, in the order that `scripts/common.lua` reads them in."""
-        return (self.version, self.changes, *(self.documents(kind) for kind in Kind))
+        return (self.version, self.changes, self.config, *(self.documents(kind) for kind in Kind))
 
 
 def price_id(backend: str, model: str) -> str:

@@ -1,24 +1,26 @@
-"""Loads `scripts/*.lua`, each with `common.lua` before it: a server-side script cannot import another."""
+"""Loads `scripts/*.lua`; those that change documents with `common.lua` before them, for a script can import nothing."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptTexts:
-    put: str
-    remove: str
-    seed: str
-    restore: str
+class Script:
+    name: str
+    text: str
+    sha: str
 
 
-def script_texts() -> ScriptTexts:
+@cache
+def load_script(name: str, *, common: bool = False) -> Script:
+    """The script of a file in `scripts/`, with `common.lua` before it when that is asked for."""
     folder = resources.files("router.state") / "scripts"
-
-    def read(name: str) -> str:
-        return (folder / f"{name}.lua").read_text(encoding="utf-8")
-
-    common = read("common")
-    return ScriptTexts(*(f"{common}\n{read(name)}" for name in ("put", "remove", "seed", "restore")))
+    text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    if common:
+        text = f"{(folder / 'common.lua').read_text(encoding='utf-8')}\n{text}"
+    # The server names scripts by their SHA-1.
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -7,23 +7,26 @@ that timed out may still have been applied; the expected version makes it safe t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-import redis.asyncio as redis
-
+from router.domain.audit import Author
 from router.domain.fleet import Backend, Health
-from router.domain.pricing import Price
+from router.domain.pricing import PriceBook
 from router.errors import AlreadyExists, NotFound, StaleVersion, StoreUnavailable
 from router.state import codec
+from router.state.client import TIMEOUT_S, Argument, StoreClient
 from router.state.codec import Document, Entry, PoliciesDocument
-from router.state.connection import open_client, reach
 from router.state.fold import Held, Lost, collect
 from router.state.keys import MAX_CHANGES, POLICIES_ID, Keys, Kind
-from router.state.lua import script_texts
+from router.state.lua import load_script
 
-TIMEOUT_S = 0.7
+_LOAD = load_script("load")
+_PUT = load_script("put", common=True)
+_REMOVE = load_script("remove", common=True)
+_SEED = load_script("seed", common=True)
+_RESTORE = load_script("restore", common=True)
 LOAD_TIMEOUT_S = 5.0
 _BATCH = 500
 
@@ -33,7 +36,7 @@ class SeedDocuments:
     """What the configuration puts into a store that has never had it."""
 
     backends: tuple[Backend, ...] = ()
-    prices: tuple[Price, ...] = ()
+    prices: tuple[PriceBook, ...] = ()
     policies_yaml: str = ""
 
 
@@ -70,9 +73,9 @@ class FleetStore(Protocol):
 
     async def get_backend(self, backend_id: str) -> Backend: ...
 
-    async def put_backend(self, backend: Backend, *, expected_version: int, actor: str) -> tuple[Backend, int]: ...
+    async def put_backend(self, backend: Backend, *, expected_version: int, author: Author) -> tuple[Backend, int]: ...
 
-    async def remove_backend(self, backend_id: str, *, expected_version: int, actor: str) -> int:
+    async def remove_backend(self, backend_id: str, *, expected_version: int, author: Author) -> int:
         """Removes its prices and health as well; answers the fleet's version."""
         ...
 
@@ -82,12 +85,12 @@ class FleetStore(Protocol):
         *,
         drained: bool,
         expected_version: int,
-        actor: str,
+        author: Author,
     ) -> tuple[Backend, int]: ...
 
-    async def put_price(self, price: Price, *, expected_version: int, actor: str) -> tuple[Price, int]: ...
+    async def put_price(self, book: PriceBook, *, expected_version: int, author: Author) -> tuple[PriceBook, int]: ...
 
-    async def put_policies(self, yaml: str, *, expected_version: int, actor: str) -> tuple[int, int]:
+    async def put_policies(self, yaml: str, *, expected_version: int, author: Author) -> tuple[int, int]:
         """Answers the policies' version and the fleet's."""
         ...
 
@@ -106,18 +109,16 @@ class FleetStore(Protocol):
     async def aclose(self) -> None: ...
 
 
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
 class ValkeyStore:
     """`FleetStore` on a Redis or Valkey server of version 6.2 or later."""
 
-    def __init__(self, client: redis.Redis, *, namespace: str = "router", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, client: StoreClient, *, namespace: str = "router") -> None:
         self._client = client
         self._keys = Keys(namespace)
-        self._timeout_s = timeout_s
-        texts = script_texts()
-        self._put_script = client.register_script(texts.put)
-        self._remove_script = client.register_script(texts.remove)
-        self._seed_script = client.register_script(texts.seed)
-        self._restore_script = client.register_script(texts.restore)
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "router", timeout_s: float = TIMEOUT_S) -> Self:
@@ -126,37 +127,37 @@ class ValkeyStore:
         Raises:
             router.state.connection.BadStoreUrlError: the URL cannot be used.
         """
-        return cls(open_client(url, timeout_s=timeout_s), namespace=namespace, timeout_s=timeout_s)
+        return cls(StoreClient.connect(url, timeout_s=timeout_s), namespace=namespace)
 
     async def load(self, last_good: Held | None = None) -> Held:
-        async with reach("load the fleet", LOAD_TIMEOUT_S), self._client.pipeline(transaction=True) as transaction:
-            transaction.get(self._keys.version)
-            for kind in Kind:
-                transaction.hgetall(self._keys.documents(kind))
-            version, *hashes = await transaction.execute()
+        version, config_version, *hashes = await self._client.run(
+            _LOAD, self._keys.for_scripts, (), what="load the fleet", timeout_s=LOAD_TIMEOUT_S
+        )
         documents = (
             (kind, *codec.decode_envelope(kind, field, value))
-            for kind, fields in zip(Kind, hashes, strict=True)
-            for field, value in fields.items()
+            for kind, flat in zip(Kind, hashes, strict=True)
+            for field, value in _pairs(flat)
         )
-        return collect(int(version or 0), documents, last_good=last_good)
+        return collect(int(version), documents, config_version=int(config_version), last_good=last_good)
 
     async def version(self) -> int:
-        async with reach("read the fleet version", self._timeout_s):
-            return int(await self._client.get(self._keys.version) or 0)
+        return int(await self._client.call("GET", self._keys.version, what="read the fleet version") or 0)
 
     async def changes(self, *, after: int, limit: int, block_s: float = 0.0) -> tuple[Entry, ...]:
-        async with reach("read changes", self._timeout_s + block_s):
-            # BLOCK 0 would wait for ever.
-            block_ms = round(block_s * 1000) or None
-            reply: Any = await self._client.xread({self._keys.changes: f"{after}-0"}, count=limit, block=block_ms)
+        # BLOCK 0 would wait for ever.
+        block = ("BLOCK", block_ms) if (block_ms := round(block_s * 1000)) else ()
+        reply = await self._client.call(
+            *("XREAD", "COUNT", limit, *block, "STREAMS", self._keys.changes, f"{after}-0"),
+            what="read changes",
+            timeout_s=self._client.timeout_s + block_s,
+        )
         found = reply[0][1] if reply else ()
         entries = (codec.decode_entry(entry_id, fields) for entry_id, fields in found)
         return tuple(entry for entry in entries if entry is not None)
 
     async def get_backend(self, backend_id: str) -> Backend:
-        async with reach(f"read backend {backend_id!r}", self._timeout_s):
-            value: Any = await self._client.hget(self._keys.documents(Kind.BACKEND), backend_id)
+        key = self._keys.documents(Kind.BACKEND)
+        value = await self._client.call("HGET", key, backend_id, what=f"read backend {backend_id!r}")
         if value is None:
             raise NotFound(f"backend {backend_id!r} does not exist")
         _, document = codec.decode_envelope(Kind.BACKEND, backend_id.encode(), value)
@@ -166,15 +167,18 @@ class ValkeyStore:
             raise NotFound(f"backend {backend_id!r} was removed")
         return document
 
-    async def put_backend(self, backend: Backend, *, expected_version: int, actor: str) -> tuple[Backend, int]:
-        version, _, fleet = await self._put(backend.id, backend, expected_version, actor)
+    async def put_backend(self, backend: Backend, *, expected_version: int, author: Author) -> tuple[Backend, int]:
+        version, _, fleet = await self._put(backend.id, backend, expected_version, author)
         return replace(backend, version=version), fleet
 
-    async def remove_backend(self, backend_id: str, *, expected_version: int, actor: str) -> int:
-        async with reach(f"remove backend {backend_id!r}", self._timeout_s):
-            reply = await self._remove_script(
-                self._keys.for_scripts, (actor, MAX_CHANGES, Kind.BACKEND.value, backend_id, expected_version)
-            )
+    async def remove_backend(self, backend_id: str, *, expected_version: int, author: Author) -> int:
+        reply = await self._client.run(
+            _REMOVE,
+            self._keys.for_scripts,
+            (author.actor, MAX_CHANGES, Kind.BACKEND.value, backend_id, expected_version),
+            what=f"remove backend {backend_id!r}",
+            replicated=True,
+        )
         _, _, fleet = _checked(reply, Kind.BACKEND, backend_id, expected_version)
         return fleet
 
@@ -184,25 +188,27 @@ class ValkeyStore:
         *,
         drained: bool,
         expected_version: int,
-        actor: str,
+        author: Author,
     ) -> tuple[Backend, int]:
         current = await self.get_backend(backend_id)
         if current.version != expected_version:
             raise _stale(Kind.BACKEND, backend_id, expected_version, current.version)
-        return await self.put_backend(replace(current, drained=drained), expected_version=expected_version, actor=actor)
+        return await self.put_backend(
+            replace(current, drained=drained), expected_version=expected_version, author=author
+        )
 
-    async def put_price(self, price: Price, *, expected_version: int, actor: str) -> tuple[Price, int]:
-        version, at, fleet = await self._put(codec.document_id(price), price, expected_version, actor)
-        return replace(price, version=version, changed_at=at), fleet
+    async def put_price(self, book: PriceBook, *, expected_version: int, author: Author) -> tuple[PriceBook, int]:
+        version, at, fleet = await self._put(codec.document_id(book), book, expected_version, author)
+        return replace(book, version=version, changed_at=at), fleet
 
-    async def put_policies(self, yaml: str, *, expected_version: int, actor: str) -> tuple[int, int]:
-        version, _, fleet = await self._put(POLICIES_ID, PoliciesDocument(yaml), expected_version, actor)
+    async def put_policies(self, yaml: str, *, expected_version: int, author: Author) -> tuple[int, int]:
+        version, _, fleet = await self._put(POLICIES_ID, PoliciesDocument(yaml), expected_version, author)
         return version, fleet
 
     async def put_health(
         self, backend_id: str, health: Health, *, expected_version: int, actor: str
     ) -> tuple[Health, int]:
-        version, _, fleet = await self._put(backend_id, health, expected_version, actor)
+        version, _, fleet = await self._put(backend_id, health, expected_version, Author(actor=actor))
         return replace(health, version=version), fleet
 
     async def seed(self, documents: SeedDocuments, *, actor: str) -> SeedReport:
@@ -212,11 +218,12 @@ class ValkeyStore:
         kept: list[str] = []
         for start in range(0, len(every), _BATCH):
             batch = every[start : start + _BATCH]
-            args: list[bytes | str | int] = [actor, MAX_CHANGES]
+            args: list[Argument] = [actor, MAX_CHANGES]
             for document in batch:
                 args += [codec.kind_of(document).value, codec.document_id(document), codec.encode(document)]
-            async with reach("seed the fleet", LOAD_TIMEOUT_S):
-                _, *indexes = await self._seed_script(self._keys.for_scripts, args)
+            _, *indexes = await self._client.run(
+                _SEED, self._keys.for_scripts, args, what="seed the fleet", timeout_s=LOAD_TIMEOUT_S
+            )
             taken = set(indexes)
             for index, document in enumerate(batch):
                 name = f"{codec.kind_of(document).value} {codec.document_id(document)}"
@@ -226,31 +233,33 @@ class ValkeyStore:
     async def restore(self, lost: Sequence[Lost], *, fleet_version: int, actor: str) -> int:
         restored = 0
         for start in range(0, max(len(lost), 1), _BATCH):
-            args: list[bytes | str | int] = [actor, MAX_CHANGES, fleet_version]
+            args: list[Argument] = [actor, MAX_CHANGES, fleet_version]
             for item in lost[start : start + _BATCH]:
                 doc = codec.encode(item.document) if item.document is not None else b""
                 at = f"{item.at:.6f}" if item.at is not None else ""
                 args += [item.kind.value, item.id, item.version, at, doc]
-            async with reach("restore the fleet", LOAD_TIMEOUT_S):
-                _, count = await self._restore_script(self._keys.for_scripts, args)
+            _, count = await self._client.run(
+                _RESTORE, self._keys.for_scripts, args, what="restore the fleet", timeout_s=LOAD_TIMEOUT_S
+            )
             restored += int(count)
         return restored
 
     async def ping(self) -> None:
-        async with reach("ping", self._timeout_s):
-            await self._client.ping()
+        await self._client.call("PING", what="ping")
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _put(self, document_id: str, document: Document, expected: int, actor: str) -> tuple[int, float, int]:
+    async def _put(self, document_id: str, document: Document, expected: int, author: Author) -> tuple[int, float, int]:
         """The document's new version, the time of the change and the fleet's version."""
         kind = codec.kind_of(document)
-        async with reach(f"write {kind.value} {document_id!r}", self._timeout_s):
-            reply = await self._put_script(
-                self._keys.for_scripts,
-                (actor, MAX_CHANGES, kind.value, document_id, expected, codec.encode(document)),
-            )
+        reply = await self._client.run(
+            _PUT,
+            self._keys.for_scripts,
+            (author.actor, MAX_CHANGES, kind.value, document_id, expected, codec.encode(document)),
+            what=f"write {kind.value} {document_id!r}",
+            replicated=kind is not Kind.HEALTH,
+        )
         return _checked(reply, kind, document_id, expected)
 
 

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 
-from router.domain.fleet import FleetSnapshot
+from router.domain.snapshot import FleetSnapshot
 
 _log = logging.getLogger(__name__)
 

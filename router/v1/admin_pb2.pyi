@@ -3,12 +3,26 @@ import datetime
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from router.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class PriceSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRICE_SOURCE_UNSPECIFIED: _ClassVar[PriceSource]
+    PRICE_SOURCE_CATALOGUE: _ClassVar[PriceSource]
+    PRICE_SOURCE_CONFIG: _ClassVar[PriceSource]
+    PRICE_SOURCE_FEED: _ClassVar[PriceSource]
+    PRICE_SOURCE_ADMIN: _ClassVar[PriceSource]
+PRICE_SOURCE_UNSPECIFIED: PriceSource
+PRICE_SOURCE_CATALOGUE: PriceSource
+PRICE_SOURCE_CONFIG: PriceSource
+PRICE_SOURCE_FEED: PriceSource
+PRICE_SOURCE_ADMIN: PriceSource
 
 class ServedModel(_message.Message):
     __slots__ = ("model", "upstream_name", "context_tokens", "bytes_per_weight")
@@ -210,7 +224,7 @@ class UndrainBackendResponse(_message.Message):
     def __init__(self, backend: _Optional[_Union[Backend, _Mapping]] = ..., fleet_version: _Optional[int] = ...) -> None: ...
 
 class Price(_message.Message):
-    __slots__ = ("backend", "model", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok", "request_usd", "usd_per_hour", "elastic_fraction", "electricity_usd_per_kwh", "batch_discount", "source", "effective_at", "expires_at")
+    __slots__ = ("backend", "model", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok", "request_usd", "usd_per_hour", "elastic_fraction", "electricity_usd_per_kwh", "batch_discount", "source", "effective_at", "expires_at", "schedule", "spot")
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +239,8 @@ class Price(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    SPOT_FIELD_NUMBER: _ClassVar[int]
     backend: str
     model: str
     input_usd_per_mtok: float
@@ -239,17 +255,49 @@ class Price(_message.Message):
     source: str
     effective_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, backend: _Optional[str] = ..., model: _Optional[str] = ..., input_usd_per_mtok: _Optional[float] = ..., cached_input_usd_per_mtok: _Optional[float] = ..., cache_write_usd_per_mtok: _Optional[float] = ..., output_usd_per_mtok: _Optional[float] = ..., request_usd: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., elastic_fraction: _Optional[float] = ..., electricity_usd_per_kwh: _Optional[float] = ..., batch_discount: _Optional[float] = ..., source: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    schedule: _containers.RepeatedCompositeFieldContainer[PriceWindow]
+    spot: bool
+    def __init__(self, backend: _Optional[str] = ..., model: _Optional[str] = ..., input_usd_per_mtok: _Optional[float] = ..., cached_input_usd_per_mtok: _Optional[float] = ..., cache_write_usd_per_mtok: _Optional[float] = ..., output_usd_per_mtok: _Optional[float] = ..., request_usd: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., elastic_fraction: _Optional[float] = ..., electricity_usd_per_kwh: _Optional[float] = ..., batch_discount: _Optional[float] = ..., source: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., schedule: _Optional[_Iterable[_Union[PriceWindow, _Mapping]]] = ..., spot: bool = ...) -> None: ...
+
+class PriceWindow(_message.Message):
+    __slots__ = ("start_minute", "end_minute", "factor", "days", "zone")
+    START_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    END_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    start_minute: int
+    end_minute: int
+    factor: float
+    days: _containers.RepeatedScalarFieldContainer[int]
+    zone: str
+    def __init__(self, start_minute: _Optional[int] = ..., end_minute: _Optional[int] = ..., factor: _Optional[float] = ..., days: _Optional[_Iterable[int]] = ..., zone: _Optional[str] = ...) -> None: ...
 
 class PriceEntry(_message.Message):
-    __slots__ = ("price", "version", "changed_at")
+    __slots__ = ("price", "version", "changed_at", "source_kind", "feed", "in_force", "factor_now", "checked_at", "age_s", "stale", "held")
     PRICE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_KIND_FIELD_NUMBER: _ClassVar[int]
+    FEED_FIELD_NUMBER: _ClassVar[int]
+    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_NOW_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_AT_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     price: Price
     version: int
     changed_at: _timestamp_pb2.Timestamp
-    def __init__(self, price: _Optional[_Union[Price, _Mapping]] = ..., version: _Optional[int] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    source_kind: PriceSource
+    feed: str
+    in_force: bool
+    factor_now: float
+    checked_at: _timestamp_pb2.Timestamp
+    age_s: float
+    stale: bool
+    held: str
+    def __init__(self, price: _Optional[_Union[Price, _Mapping]] = ..., version: _Optional[int] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_kind: _Optional[_Union[PriceSource, str]] = ..., feed: _Optional[str] = ..., in_force: bool = ..., factor_now: _Optional[float] = ..., checked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_s: _Optional[float] = ..., stale: bool = ..., held: _Optional[str] = ...) -> None: ...
 
 class SetPriceRequest(_message.Message):
     __slots__ = ("price", "expected_version")
@@ -267,11 +315,31 @@ class SetPriceResponse(_message.Message):
     fleet_version: int
     def __init__(self, entry: _Optional[_Union[PriceEntry, _Mapping]] = ..., fleet_version: _Optional[int] = ...) -> None: ...
 
-class ListPricesRequest(_message.Message):
-    __slots__ = ("backend",)
+class ClearPriceRequest(_message.Message):
+    __slots__ = ("backend", "model", "expected_version")
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     backend: str
-    def __init__(self, backend: _Optional[str] = ...) -> None: ...
+    model: str
+    expected_version: int
+    def __init__(self, backend: _Optional[str] = ..., model: _Optional[str] = ..., expected_version: _Optional[int] = ...) -> None: ...
+
+class ClearPriceResponse(_message.Message):
+    __slots__ = ("entry", "fleet_version")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    FLEET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    entry: PriceEntry
+    fleet_version: int
+    def __init__(self, entry: _Optional[_Union[PriceEntry, _Mapping]] = ..., fleet_version: _Optional[int] = ...) -> None: ...
+
+class ListPricesRequest(_message.Message):
+    __slots__ = ("backend", "all")
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    backend: str
+    all: bool
+    def __init__(self, backend: _Optional[str] = ..., all: bool = ...) -> None: ...
 
 class ListPricesResponse(_message.Message):
     __slots__ = ("prices", "fleet_version")

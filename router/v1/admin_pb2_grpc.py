@@ -77,6 +77,11 @@ class AdminServiceStub(object):
                 request_serializer=router_dot_v1_dot_admin__pb2.SetPriceRequest.SerializeToString,
                 response_deserializer=router_dot_v1_dot_admin__pb2.SetPriceResponse.FromString,
                 _registered_method=True)
+        self.ClearPrice = channel.unary_unary(
+                '/router.v1.AdminService/ClearPrice',
+                request_serializer=router_dot_v1_dot_admin__pb2.ClearPriceRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_admin__pb2.ClearPriceResponse.FromString,
+                _registered_method=True)
         self.ListPrices = channel.unary_unary(
                 '/router.v1.AdminService/ListPrices',
                 request_serializer=router_dot_v1_dot_admin__pb2.ListPricesRequest.SerializeToString,
@@ -149,7 +154,16 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetPrice(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Adds a price to those of a backend, or of a model on it. What holds at a time is, of the greatest source (catalogue,
+        configuration, feed, admin), the price that began last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearPrice(self, request, context):
+        """Takes back what was set by hand; the other sources decide again.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -221,6 +235,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SetPrice,
                     request_deserializer=router_dot_v1_dot_admin__pb2.SetPriceRequest.FromString,
                     response_serializer=router_dot_v1_dot_admin__pb2.SetPriceResponse.SerializeToString,
+            ),
+            'ClearPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearPrice,
+                    request_deserializer=router_dot_v1_dot_admin__pb2.ClearPriceRequest.FromString,
+                    response_serializer=router_dot_v1_dot_admin__pb2.ClearPriceResponse.SerializeToString,
             ),
             'ListPrices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPrices,
@@ -462,6 +481,33 @@ class AdminService(object):
             '/router.v1.AdminService/SetPrice',
             router_dot_v1_dot_admin__pb2.SetPriceRequest.SerializeToString,
             router_dot_v1_dot_admin__pb2.SetPriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.AdminService/ClearPrice',
+            router_dot_v1_dot_admin__pb2.ClearPriceRequest.SerializeToString,
+            router_dot_v1_dot_admin__pb2.ClearPriceResponse.FromString,
             options,
             channel_credentials,
             insecure,

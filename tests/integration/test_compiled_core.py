@@ -17,7 +17,7 @@ from pathlib import Path
 from router.clock import FakeClock
 from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet
-from router.domain.fleet import FleetSnapshot
+from router.domain.snapshot import FleetSnapshot
 from router.domain.request import Objective, RequestProfile
 from router.prediction.output_length import OutputLength
 from router.scheduling import scheduler

@@ -23,7 +23,7 @@ from router.domain.fleet import (
     PrivacyLevel,
     ServedModel,
 )
-from router.domain.pricing import Price
+from router.domain.pricing import Price, PriceBook, Source
 from router.errors import InvalidRequest, Violation
 from router.settings.fleet import validate_backend
 from router.settings.prices import contradictions
@@ -190,6 +190,7 @@ def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
         electricity_usd_per_kwh=_DEFAULT_PRICE.electricity_usd_per_kwh if electricity is None else electricity,
         batch_discount=_share(checks, message, "batch_discount", _DEFAULT_PRICE.batch_discount),
         source=checks.text("price.source", message.source) or "admin",
+        source_kind=Source.ADMIN,
         effective_at=_moment(checks, message, "effective_at"),
         expires_at=_moment(checks, message, "expires_at"),
     )
@@ -198,7 +199,7 @@ def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
     return price
 
 
-def encode_price(price: Price) -> pb.PriceEntry:
+def encode_price(book: PriceBook, price: Price) -> pb.PriceEntry:
     message = pb.Price(
         backend=price.backend,
         model=price.model,
@@ -215,7 +216,7 @@ def encode_price(price: Price) -> pb.PriceEntry:
         effective_at=_timestamp(price.effective_at),
         expires_at=_timestamp(price.expires_at),
     )
-    return pb.PriceEntry(price=message, version=price.version, changed_at=_timestamp(price.changed_at or None))
+    return pb.PriceEntry(price=message, version=book.version, changed_at=_timestamp(book.changed_at or None))
 
 
 def encode_change(change: Change) -> pb.WatchChangesResponse:

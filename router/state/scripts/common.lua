@@ -1,6 +1,6 @@
 -- Read before every other script (router/state/lua.py joins them). Keys and formats: router/state/keys.py.
-local VERSION, CHANGES = KEYS[1], KEYS[2]
-local HASH = { backend = KEYS[3], price = KEYS[4], health = KEYS[5], policies = KEYS[6] }
+local VERSION, CHANGES, CONFIG = KEYS[1], KEYS[2], KEYS[3]
+local HASH = { backend = KEYS[4], price = KEYS[5], tenant = KEYS[6], health = KEYS[7], policies = KEYS[8] }
 
 -- The server's clock, so that replicas with wrong clocks agree.
 local TIME = redis.call('TIME')
@@ -37,8 +37,10 @@ end
 -- Writes all of `changes` ({kind, id, version, at, doc or nil}) as one change; returns the new fleet version.
 local function commit(changes, actor, max_changes, after_version)
   local fleet = math.max(fleet_version(), after_version or 0)
+  local by_operator = false
   for index, change in ipairs(changes) do
     fleet = fleet + 1
+    by_operator = by_operator or change.kind ~= 'health'
     local envelope = string.format('{"version":%d,"at":%s,"doc":', change.version, change.at)
     redis.call('HSET', HASH[change.kind], change.id, envelope .. (change.doc or 'null') .. '}')
     local fields = {
@@ -56,5 +58,8 @@ local function commit(changes, actor, max_changes, after_version)
     redis.call('XADD', CHANGES, 'MAXLEN', '~', max_changes, string.format('%d-0', fleet), unpack(fields))
   end
   redis.call('SET', VERSION, string.format('%d', fleet))
+  if by_operator then
+    redis.call('SET', CONFIG, string.format('%d', fleet))
+  end
   return fleet
 end

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from router.clock import SystemClock
+from router.domain.audit import Author
 from router.domain.fleet import Backend, Health
-from router.domain.pricing import Price
+from router.domain.pricing import Price, book_of
 from router.errors import StoreUnavailable
 from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
@@ -38,7 +39,7 @@ async def test_calls_on_a_frozen_store_fail_within_a_second(
     store: ValkeyStore, valkey: EmbeddedValkey, make_backend: MakeBackend
 ) -> None:
     """Every kind of call on a silent server ends with StoreUnavailable in about a second, connected or not."""
-    await store.put_backend(make_backend(), expected_version=0, actor="a")
+    await store.put_backend(make_backend(), expected_version=0, author=Author(actor="a"))
     fresh = ValkeyStore.connect(valkey.url)
     with frozen(valkey):
         for one in (store, fresh):
@@ -46,12 +47,14 @@ async def test_calls_on_a_frozen_store_fail_within_a_second(
                 one.ping(),
                 one.version(),
                 one.get_backend("h100"),
-                one.put_backend(make_backend(), expected_version=1, actor="a"),
-                one.set_drained("h100", drained=True, expected_version=1, actor="a"),
-                one.put_price(Price(backend="h100", usd_per_hour=1.0), expected_version=0, actor="a"),
-                one.put_policies("a: 1", expected_version=0, actor="a"),
+                one.put_backend(make_backend(), expected_version=1, author=Author(actor="a")),
+                one.set_drained("h100", drained=True, expected_version=1, author=Author(actor="a")),
+                one.put_price(
+                    book_of(Price(backend="h100", usd_per_hour=1.0)), expected_version=0, author=Author(actor="a")
+                ),
+                one.put_policies("a: 1", expected_version=0, author=Author(actor="a")),
                 one.put_health("h100", Health(), expected_version=0, actor="a"),
-                one.remove_backend("h100", expected_version=1, actor="a"),
+                one.remove_backend("h100", expected_version=1, author=Author(actor="a")),
                 one.changes(after=0, limit=10),
                 one.changes(after=9, limit=10, block_s=0.25),
             )
@@ -98,7 +101,7 @@ async def test_a_frozen_store_leaves_the_snapshot_and_its_age_grows(
     async with asyncio.timeout(2):
         await first.view.wait_connected(connected=True)
         await second.view.wait_connected(connected=True)
-    _, fleet = await first.store.put_backend(make_backend("b"), expected_version=0, actor="a")
+    _, fleet = await first.store.put_backend(make_backend("b"), expected_version=0, author=Author(actor="a"))
     assert await second.view.wait_version(fleet, timeout_s=2.0)
     assert set(second.view.snapshot.backends) == {"a", "b"}
     assert second.sync.counters.outages == 1
@@ -111,10 +114,12 @@ async def test_a_store_that_died_and_came_back_empty_is_rebuilt(
     """After kill -9 and an empty restart replicas put everything back with its versions; none ever serves less."""
     replicas = [await start_replica(SeedDocuments(backends=(make_backend("a"), make_backend("b")))) for _ in range(2)]
     store = replicas[0].store
-    await store.put_backend(make_backend("a", region="eu"), expected_version=1, actor="admin")
-    await store.put_price(Price(backend="a", usd_per_hour=3.0), expected_version=0, actor="admin")
-    await store.put_policies("v: 9", expected_version=0, actor="admin")
-    fleet = await store.remove_backend("b", expected_version=1, actor="admin")
+    await store.put_backend(make_backend("a", region="eu"), expected_version=1, author=Author(actor="admin"))
+    await store.put_price(
+        book_of(Price(backend="a", usd_per_hour=3.0)), expected_version=0, author=Author(actor="admin")
+    )
+    await store.put_policies("v: 9", expected_version=0, author=Author(actor="admin"))
+    fleet = await store.remove_backend("b", expected_version=1, author=Author(actor="admin"))
     for replica in replicas:
         assert await replica.view.wait_version(fleet, timeout_s=2.0)
     before = replicas[0].view.snapshot
@@ -140,7 +145,7 @@ async def test_a_store_that_died_and_came_back_empty_is_rebuilt(
     assert after.policies_version == before.policies_version
     assert 0 not in sizes
     assert "the state store lost data" in caplog.text
-    written, _ = await store.put_backend(make_backend("b"), expected_version=2, actor="admin")
+    written, _ = await store.put_backend(make_backend("b"), expected_version=2, author=Author(actor="admin"))
     assert written.version == 3
     late = await start_replica(SeedDocuments(backends=(make_backend("a", region="config"),)))
     assert late.view.snapshot.backends["a"].region == "eu"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.domain.audit import Author
 from router.domain.fleet import Backend
-from router.domain.pricing import Price
+from router.domain.pricing import Price, book_of
 from router.errors import AlreadyExists, NotFound, RouterError, StaleVersion
 from router.state.embedded import EmbeddedValkey
 from router.state.fold import Held, fold, lost
@@ -74,7 +75,7 @@ async def take(step: Step, store: ValkeyStore, model: Model) -> None:
     version, present = model.look(kind, name)
     expected = 0 if step.off_by is None else max(0, version + step.off_by)
     if step.call == "seed":
-        seed = SeedDocuments(backends=(backend(name),), prices=(Price(backend=name, usd_per_hour=1.0),))
+        seed = SeedDocuments(backends=(backend(name),), prices=(book_of(Price(backend=name, usd_per_hour=1.0)),))
         for document_kind in ("backend", "price"):
             if model.look(document_kind, name)[0] == 0 and (
                 document_kind == "backend" or model.look("backend", name)[1]
@@ -89,13 +90,15 @@ async def take(step: Step, store: ValkeyStore, model: Model) -> None:
     answer: type[RouterError] | None = None
     try:
         if step.call == "put":
-            await store.put_backend(backend(name, f"{version}"), expected_version=expected, actor="m")
+            await store.put_backend(backend(name, f"{version}"), expected_version=expected, author=Author(actor="m"))
         elif step.call == "price":
-            await store.put_price(Price(backend=name, usd_per_hour=2.0), expected_version=expected, actor="m")
+            await store.put_price(
+                book_of(Price(backend=name, usd_per_hour=2.0)), expected_version=expected, author=Author(actor="m")
+            )
         elif step.call == "drain":
-            await store.set_drained(name, drained=True, expected_version=expected, actor="m")
+            await store.set_drained(name, drained=True, expected_version=expected, author=Author(actor="m"))
         else:
-            await store.remove_backend(name, expected_version=expected, actor="m")
+            await store.remove_backend(name, expected_version=expected, author=Author(actor="m"))
     except (AlreadyExists, NotFound, StaleVersion) as error:
         answer = type(error)
     assert answer is refusal, (step, expected, model)

@@ -9,8 +9,10 @@ from functools import partial
 
 import pytest
 
-from router.domain.fleet import Backend, FleetSnapshot, Health, HealthState
-from router.domain.pricing import Price
+from router.domain.audit import Author
+from router.domain.fleet import Backend, Health, HealthState
+from router.domain.pricing import Price, book_of
+from router.domain.snapshot import FleetSnapshot
 from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
 from router.state.keys import Keys, Kind
@@ -37,7 +39,7 @@ async def test_a_change_reaches_another_replica_within_100_ms(
     for version in range(200):
         began = time.perf_counter()
         _, fleet = await first.store.put_backend(
-            make_backend(region=f"r{version}"), expected_version=version, actor="a"
+            make_backend(region=f"r{version}"), expected_version=version, author=Author(actor="a")
         )
         assert await second.view.wait_version(fleet, timeout_s=5.0)
         delays.append(seen[fleet] - began)
@@ -56,12 +58,14 @@ async def test_every_kind_of_change_is_followed(start_replica: StartReplica, mak
     writer, reader = await start_replica(), await start_replica()
     store = writer.store
     for name in ("a", "b"):
-        await store.put_backend(make_backend(name), expected_version=0, actor="x")
-        await store.put_price(Price(backend=name, usd_per_hour=2.0), expected_version=0, actor="x")
+        await store.put_backend(make_backend(name), expected_version=0, author=Author(actor="x"))
+        await store.put_price(
+            book_of(Price(backend=name, usd_per_hour=2.0)), expected_version=0, author=Author(actor="x")
+        )
         await store.put_health(name, Health(state=HealthState.SUSPECT, reason="slow"), expected_version=0, actor="x")
-    await store.put_policies("a: 1", expected_version=0, actor="x")
-    await store.set_drained("b", drained=True, expected_version=1, actor="x")
-    fleet = await store.remove_backend("a", expected_version=1, actor="x")
+    await store.put_policies("a: 1", expected_version=0, author=Author(actor="x"))
+    await store.set_drained("b", drained=True, expected_version=1, author=Author(actor="x"))
+    fleet = await store.remove_backend("a", expected_version=1, author=Author(actor="x"))
     assert await reader.view.wait_version(fleet, timeout_s=5.0)
     snapshot = reader.view.snapshot
     assert snapshot == (await store.load()).snapshot
@@ -83,12 +87,14 @@ async def test_a_removal_is_never_seen_by_halves(start_replica: StartReplica, ma
         if "a" in snapshot.backends and len(snapshot.prices) < 20:
             halves.append(snapshot.version)
 
-    await writer.store.put_backend(make_backend("a"), expected_version=0, actor="x")
+    await writer.store.put_backend(make_backend("a"), expected_version=0, author=Author(actor="x"))
     for n in range(20):
-        await writer.store.put_price(Price(backend="a", model=f"m{n}", usd_per_hour=1.0), expected_version=0, actor="x")
+        await writer.store.put_price(
+            book_of(Price(backend="a", model=f"m{n}", usd_per_hour=1.0)), expected_version=0, author=Author(actor="x")
+        )
     assert await reader.view.wait_for(lambda s: len(s.prices) == 20, timeout_s=5.0)
     reader.view.on_change(look)
-    fleet = await writer.store.remove_backend("a", expected_version=1, actor="x")
+    fleet = await writer.store.remove_backend("a", expected_version=1, author=Author(actor="x"))
     assert await reader.view.wait_version(fleet, timeout_s=5.0)
     assert halves == []
     assert not reader.view.snapshot.prices
@@ -99,7 +105,7 @@ async def test_a_replica_seeds_an_empty_store_and_leaves_a_used_one(
 ) -> None:
     """The first replica brings the configured fleet; a later one with other settings takes over what is there."""
     first = await start_replica(SeedDocuments(backends=(make_backend("a"), make_backend("b")), policies_yaml="v: 1"))
-    await first.store.remove_backend("b", expected_version=1, actor="admin")
+    await first.store.remove_backend("b", expected_version=1, author=Author(actor="admin"))
     second = await start_replica(
         SeedDocuments(backends=(make_backend("a", region="other"), make_backend("b")), policies_yaml="v: 2")
     )
@@ -125,7 +131,7 @@ async def test_a_trimmed_stream_leads_to_a_full_read(
         )
         transaction.set(KEYS.version, 50)
         await transaction.execute()
-    await store.put_backend(make_backend("y"), expected_version=0, actor="a")
+    await store.put_backend(make_backend("y"), expected_version=0, author=Author(actor="a"))
     assert await replica.view.wait_version(51, timeout_s=5.0)
     assert set(replica.view.snapshot.backends) == {"x", "y"}
     assert replica.sync.counters.gaps >= 1
@@ -152,7 +158,7 @@ async def test_an_undecodable_document_is_skipped_and_named(
         transaction.xadd(KEYS.changes, fields, id="3-0")  # type: ignore[arg-type]  # the stub's dict is invariant
         transaction.set(KEYS.version, 3)
         await transaction.execute()
-    _, fleet = await store.put_backend(make_backend("c"), expected_version=0, actor="a")
+    _, fleet = await store.put_backend(make_backend("c"), expected_version=0, author=Author(actor="a"))
     assert await running.view.wait_version(fleet, timeout_s=5.0)
     assert set(running.view.snapshot.backends) == {"a", "b", "c"}
     assert running.view.snapshot.backends["b"].version == 1
@@ -161,7 +167,7 @@ async def test_an_undecodable_document_is_skipped_and_named(
     assert set(fresh.view.snapshot.backends) == {"a", "c"}
     assert "stored backend 'b'" in caplog.text
     assert "stored price 'junk'" in caplog.text
-    await store.put_backend(make_backend("b"), expected_version=2, actor="a")
+    await store.put_backend(make_backend("b"), expected_version=2, author=Author(actor="a"))
     assert await fresh.view.wait_for(lambda s: "b" in s.backends, timeout_s=5.0)
     assert fresh.view.snapshot == running.view.snapshot
     await client.aclose()

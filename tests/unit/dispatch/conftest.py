@@ -20,11 +20,12 @@ from router.dispatch.executor import Executor
 from router.dispatch.feedback import Feedback
 from router.dispatch.fleet import Fleet
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, Capability, FleetSnapshot, Health, PrivacyLevel, ServedModel
+from router.domain.fleet import Backend, Capability, Health, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
 from router.domain.request import RequestProfile
+from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
 from router.resilience.retry_budget import RetryBudget

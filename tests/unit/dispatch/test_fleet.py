@@ -11,9 +11,10 @@ from backends.spec import BackendSpec
 from router.clock import FakeClock
 from router.dispatch.fleet import Fleet
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, FleetSnapshot, Health, HealthState, ServedModel
+from router.domain.fleet import Backend, Health, HealthState, ServedModel
 from router.domain.policies import Policies
 from router.domain.pricing import Price
+from router.domain.snapshot import FleetSnapshot
 
 BACKEND = Backend(id="a", wire="scripted", address="http://a", models=(ServedModel(model="m"),))
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from router.clock import FakeClock
-from router.domain.fleet import FleetSnapshot
+from router.domain.snapshot import FleetSnapshot
 from router.state.view import FleetView
 
 

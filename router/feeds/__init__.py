@@ -1,0 +1,1 @@
+"""Prices from outside: catalogues and spot prices, checked before they are believed."""
