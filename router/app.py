@@ -17,6 +17,7 @@ import structlog
 
 from backends import registry
 from backends.transport import FastTransport
+from router.api.admin_faces import face
 from router.api.admin_service import AdminService
 from router.api.grpc_server import GrpcServers
 from router.api.http_server import HttpServer, bind
@@ -228,7 +229,7 @@ async def run(
         inference = InferenceService(core.director, clock)
         grpc_servers = GrpcServers(
             inference=inference,
-            admin=admin,
+            admin=(face(admin),),
             ready=lambda: core.director.ready,
             host=router.host,
             grpc_port=router.grpc_port,

@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from router.api.health import Health
-from router.v1 import admin_pb2, admin_pb2_grpc, inference_pb2, inference_pb2_grpc
+from router.v1 import inference_pb2, inference_pb2_grpc
 
 INFERENCE_SERVICE: str = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
-ADMIN_SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 # How long calls that are cut off may take to tell their callers why.
 _LAST_WORDS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One service: its full name, and what registers it."""
+
+    name: str
+    add_to: Callable[[grpc.aio.Server], None]
 
 
 class PortTakenError(OSError):
@@ -43,7 +51,7 @@ class GrpcServers:
         self,
         *,
         inference: inference_pb2_grpc.InferenceServiceServicer,
-        admin: admin_pb2_grpc.AdminServiceServicer | None,
+        admin: Sequence[Face],
         ready: Callable[[], bool],
         host: str = "127.0.0.1",
         grpc_port: int = 50051,
@@ -58,7 +66,7 @@ class GrpcServers:
         self.grpc_port = grpc_port
         self.admin_port = admin_port
         self._inference = inference
-        self._admin = admin
+        self._admin = tuple(admin)
         self._ready = ready
         self._cut_off = cut_off
         self._pick_free_ports = pick_free_ports
@@ -73,13 +81,14 @@ class GrpcServers:
             PortTakenError: where a port is in use and no other may be picked.
         """
         try:
-            server = self._build(INFERENCE_SERVICE, self._ready)
+            server = self._build((INFERENCE_SERVICE,), self._ready)
             inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference, server)  # type: ignore[no-untyped-call]  # generated
             self.grpc_port = self._listen(server, self.grpc_port)
-            if self._admin is not None:
+            if self._admin:
                 # Administration is what an unready router may need, so it is serving whenever it answers.
-                server = self._build(ADMIN_SERVICE, lambda: True)
-                admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)  # type: ignore[no-untyped-call]  # generated
+                server = self._build(tuple(face.name for face in self._admin), lambda: True)
+                for face in self._admin:
+                    face.add_to(server)
                 self.admin_port = self._listen(server, self.admin_port)
         except BaseException:
             await self.stop(0.0)
@@ -109,11 +118,11 @@ class GrpcServers:
                 cutting.cancel()
         self._servers.clear()
 
-    def _build(self, service: str, ready: Callable[[], bool]) -> grpc.aio.Server:
+    def _build(self, services: tuple[str, ...], ready: Callable[[], bool]) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options)
-        health = Health((service,), ready)
+        health = Health(services, ready)
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        reflection.enable_server_reflection((service, _HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((*services, _HEALTH_SERVICE, reflection.SERVICE_NAME), server)
         self._healths.append(health)
         self._servers.append(server)
         return server

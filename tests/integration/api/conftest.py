@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 
 from backends.contract import Chunk, GenerateRequest
+from router.api.admin_faces import face
 from router.api.grpc_server import GrpcServers
 from router.api.inference_service import InferenceService
 from router.clock import SystemClock
@@ -169,7 +170,7 @@ def director() -> ToldDirector:
 async def grpc_servers(director: ToldDirector) -> AsyncIterator[GrpcServers]:
     running = GrpcServers(
         inference=InferenceService(director, SystemClock()),
-        admin=admin_pb2_grpc.AdminServiceServicer(),
+        admin=(face(admin_pb2_grpc.AdminServiceServicer()),),
         ready=lambda: director.ready,
         grpc_port=0,
         admin_port=0,

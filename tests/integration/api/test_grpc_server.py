@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from router.api.grpc_server import ADMIN_SERVICE, INFERENCE_SERVICE, GrpcServers, PortTakenError
+from router.api.grpc_server import INFERENCE_SERVICE, GrpcServers, PortTakenError
 from router.api.inference_service import InferenceService
 from router.clock import SystemClock
 from router.v1 import inference_pb2 as pb
@@ -68,7 +68,7 @@ async def test_administration_serves_while_the_router_is_not_ready(
     director.ready = False
 
     async with connected(grpc_servers.admin_port) as channel:
-        assert (await health_pb2_grpc.HealthStub(channel).Check(ask(ADMIN_SERVICE))).status == SERVING
+        assert (await health_pb2_grpc.HealthStub(channel).Check(ask("router.v1.AdminService"))).status == SERVING
 
 
 async def test_watchers_see_every_flip_even_when_one_of_them_leaves(
@@ -148,7 +148,7 @@ async def test_reflection_lists_the_services(grpc_servers: GrpcServers) -> None:
             listed[name] = {service.name for service in answer.list_services_response.service}
 
     common = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-    assert listed == {"inference": {INFERENCE_SERVICE} | common, "admin": {ADMIN_SERVICE} | common}
+    assert listed == {"inference": {INFERENCE_SERVICE} | common, "admin": {"router.v1.AdminService"} | common}
 
 
 async def test_an_oversized_message_is_refused(stub: InferenceServiceStub, director: ToldDirector) -> None:
@@ -168,7 +168,7 @@ async def test_a_taken_port_is_an_error(director: ToldDirector, taken: int) -> N
     """A port that somebody else listens on is not shared in silence, even if that somebody would share it."""
     servers = GrpcServers(
         inference=InferenceService(director, SystemClock()),
-        admin=None,
+        admin=(),
         ready=lambda: True,
         grpc_port=taken,
     )
@@ -181,7 +181,7 @@ async def test_a_free_port_is_picked_where_that_is_allowed(director: ToldDirecto
     """With pick_free_ports the server moves elsewhere and says where."""
     servers = GrpcServers(
         inference=InferenceService(director, SystemClock()),
-        admin=None,
+        admin=(),
         ready=lambda: True,
         grpc_port=taken,
         pick_free_ports=True,
@@ -202,7 +202,7 @@ async def test_clients_may_ping_without_calls_but_not_faster_than_agreed(directo
     async def survives(agreed_s: float) -> bool:
         servers = GrpcServers(
             inference=InferenceService(director, SystemClock()),
-            admin=None,
+            admin=(),
             ready=lambda: True,
             grpc_port=0,
             client_ping_interval_s=agreed_s,
