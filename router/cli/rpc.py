@@ -17,7 +17,11 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from router.v1.admin_pb2_grpc import AdminServiceStub
+from router.v1.config_pb2_grpc import ConfigServiceStub
+from router.v1.fleet_pb2_grpc import FleetServiceStub
 from router.v1.inference_pb2_grpc import InferenceServiceStub
+from router.v1.tenants_pb2_grpc import TenantServiceStub
+from router.v1.usage_pb2_grpc import UsageServiceStub
 
 EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
@@ -133,6 +137,22 @@ def inference_stub(channel: grpc.Channel) -> InferenceServiceStub:
 
 def admin_stub(channel: grpc.Channel) -> AdminServiceStub:
     return AdminServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def config_stub(channel: grpc.Channel) -> ConfigServiceStub:
+    return ConfigServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def tenant_stub(channel: grpc.Channel) -> TenantServiceStub:
+    return TenantServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def usage_stub(channel: grpc.Channel) -> UsageServiceStub:
+    return UsageServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def fleet_stub(channel: grpc.Channel) -> FleetServiceStub:
+    return FleetServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 
 
 def address_option(command: F) -> F:

@@ -95,13 +95,15 @@ class RecentDecision(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., workload_class: _Optional[str] = ..., backend: _Optional[str] = ..., result: _Optional[str] = ..., ttft_predicted_s: _Optional[float] = ..., ttft_actual_s: _Optional[float] = ..., cost_usd: _Optional[float] = ..., attempts: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
 
 class GetOverviewRequest(_message.Message):
-    __slots__ = ("decisions",)
+    __slots__ = ("decisions", "backends")
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
     decisions: int
-    def __init__(self, decisions: _Optional[int] = ...) -> None: ...
+    backends: int
+    def __init__(self, decisions: _Optional[int] = ..., backends: _Optional[int] = ...) -> None: ...
 
 class GetOverviewResponse(_message.Message):
-    __slots__ = ("replica", "fleet_version", "snapshot_age_s", "store", "in_flight", "requests_per_s", "usd_per_hour", "backends", "decisions", "replicas", "alarms")
+    __slots__ = ("replica", "fleet_version", "snapshot_age_s", "store", "in_flight", "requests_per_s", "usd_per_hour", "backends", "decisions", "replicas", "alarms", "backend_count", "store_for_s")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     FLEET_VERSION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_AGE_S_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +115,8 @@ class GetOverviewResponse(_message.Message):
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STORE_FOR_S_FIELD_NUMBER: _ClassVar[int]
     replica: str
     fleet_version: int
     snapshot_age_s: float
@@ -124,7 +128,9 @@ class GetOverviewResponse(_message.Message):
     decisions: _containers.RepeatedCompositeFieldContainer[RecentDecision]
     replicas: _containers.RepeatedCompositeFieldContainer[Replica]
     alarms: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, replica: _Optional[str] = ..., fleet_version: _Optional[int] = ..., snapshot_age_s: _Optional[float] = ..., store: _Optional[str] = ..., in_flight: _Optional[int] = ..., requests_per_s: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., backends: _Optional[_Iterable[_Union[BackendOverview, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[RecentDecision, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+    backend_count: int
+    store_for_s: float
+    def __init__(self, replica: _Optional[str] = ..., fleet_version: _Optional[int] = ..., snapshot_age_s: _Optional[float] = ..., store: _Optional[str] = ..., in_flight: _Optional[int] = ..., requests_per_s: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., backends: _Optional[_Iterable[_Union[BackendOverview, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[RecentDecision, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., alarms: _Optional[_Iterable[str]] = ..., backend_count: _Optional[int] = ..., store_for_s: _Optional[float] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("id", "fleet_version", "in_flight", "age_s", "started_at", "leases", "self")
