@@ -8,16 +8,14 @@ write is refused at once.
 from __future__ import annotations
 
 import asyncio
-import functools
-import re
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import grpc.aio
 
 from router.api import rescue
+from router.api.admin_call import Context, answering
 from router.api.inference_service import request_id_of
 from router.api.wire import admin as wire
 from router.api.wire.admin import FleetRules
@@ -34,37 +32,16 @@ from router.state.view import FleetView
 from router.v1 import admin_pb2 as pb
 from router.v1 import admin_pb2_grpc
 
-ACTOR_KEY = "x-actor"
 MAX_POLICIES_CHARS = 65_536
 OWN_WRITE_LIMIT_S = 0.25
-_ACTOR = re.compile(r"[\x20-\x7e]{1,128}")
 _PAGE = 128
 _RETRY_S = 0.25
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
 class LiveState(Protocol):
     def live(self, backend_id: str) -> LiveLoad:
         """What this replica sees of a backend; one that it does not know is idle."""
         ...
-
-
-def _answering(
-    work: Callable[[AdminService, Request, Author], Awaitable[Response]],
-) -> Callable[[AdminService, Request, Context], Awaitable[Response]]:
-    """A handler of what takes a request and its author; its errors become statuses."""
-
-    @functools.wraps(work)
-    async def handler(self: AdminService, request: Request, context: Context) -> Response:
-        try:
-            return await work(self, request, _author(context, work.__name__))
-        except Exception as error:  # noqa: BLE001 - the outermost frame: rescue decides, and logs what nobody foresaw
-            await rescue.abort(context, error, request_id_of(context))
-
-    return handler
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -84,7 +61,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         for wake in self._watchers:
             wake.set()
 
-    @_answering
+    @answering
     async def ListBackends(self, _request: pb.ListBackendsRequest, _author: Author) -> pb.ListBackendsResponse:
         snapshot = self._view.snapshot
         return pb.ListBackendsResponse(
@@ -93,7 +70,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             snapshot_age_s=self._view.age_s(self._clock.monotonic()),
         )
 
-    @_answering
+    @answering
     async def GetBackend(self, request: pb.GetBackendRequest, _author: Author) -> pb.GetBackendResponse:
         if not self._view.loaded:
             raise StoreUnavailable("the state store has not answered yet: there is no fleet to look in")
@@ -102,7 +79,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             raise NotFound(f"backend {request.id!r} does not exist")
         return pb.GetBackendResponse(backend=self._encode(backend, snapshot))
 
-    @_answering
+    @answering
     async def RegisterBackend(self, request: pb.RegisterBackendRequest, author: Author) -> pb.RegisterBackendResponse:
         backend = wire.decode_backend(request.spec, self._rules)
         self._check_connected()
@@ -113,7 +90,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         return pb.RegisterBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
-    @_answering
+    @answering
     async def UpdateBackend(self, request: pb.UpdateBackendRequest, author: Author) -> pb.UpdateBackendResponse:
         backend = wire.decode_backend(request.spec, self._rules)
         self._check_write(request.expected_version)
@@ -125,24 +102,24 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         return pb.UpdateBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
-    @_answering
+    @answering
     async def RemoveBackend(self, request: pb.RemoveBackendRequest, author: Author) -> pb.RemoveBackendResponse:
         self._check_write(request.expected_version)
         fleet = await self._store.remove_backend(request.id, expected_version=request.expected_version, author=author)
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
         return pb.RemoveBackendResponse(fleet_version=fleet)
 
-    @_answering
+    @answering
     async def DrainBackend(self, request: pb.DrainBackendRequest, author: Author) -> pb.DrainBackendResponse:
         written, fleet = await self._set_drained(request.id, request.expected_version, author, drained=True)
         return pb.DrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
-    @_answering
+    @answering
     async def UndrainBackend(self, request: pb.UndrainBackendRequest, author: Author) -> pb.UndrainBackendResponse:
         written, fleet = await self._set_drained(request.id, request.expected_version, author, drained=False)
         return pb.UndrainBackendResponse(backend=await self._seen(written, fleet), fleet_version=fleet)
 
-    @_answering
+    @answering
     async def SetPrice(self, request: pb.SetPriceRequest, author: Author) -> pb.SetPriceResponse:
         price = wire.decode_price(request.price, self._view.snapshot.backends)
         self._check_connected()
@@ -152,7 +129,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
         return pb.SetPriceResponse(entry=wire.encode_price(written, price), fleet_version=fleet)
 
-    @_answering
+    @answering
     async def ListPrices(self, request: pb.ListPricesRequest, _author: Author) -> pb.ListPricesResponse:
         snapshot = self._view.snapshot
         now = self._clock.time()
@@ -163,13 +140,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         ]
         return pb.ListPricesResponse(prices=wanted, fleet_version=snapshot.version)
 
-    @_answering
+    @answering
     async def GetPolicies(self, _request: pb.GetPoliciesRequest, _author: Author) -> pb.GetPoliciesResponse:
         snapshot = self._view.snapshot
         policies = pb.Policies(yaml=snapshot.policies_yaml, version=snapshot.policies_version)
         return pb.GetPoliciesResponse(policies=policies)
 
-    @_answering
+    @answering
     async def SetPolicies(self, request: pb.SetPoliciesRequest, author: Author) -> pb.SetPoliciesResponse:
         if len(request.yaml) > MAX_POLICIES_CHARS:
             raise InvalidRequest(Violation("yaml", f"must have at most {MAX_POLICIES_CHARS} characters"))
@@ -198,7 +175,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             await self._watch(request.after_version, wake, context)
         except grpc.aio.InternalError:
             return  # the watch ended while a message waited for its reader
-        except Exception as error:  # noqa: BLE001 - the outermost frame, as in _answering
+        except Exception as error:  # noqa: BLE001 - the outermost frame, as in `answering`
             await rescue.abort(context, error, request_id_of(context))
         finally:
             unsubscribe()
@@ -260,12 +237,3 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if expected_version == 0:
             raise InvalidRequest(Violation("expected_version", "must be the version that was read; 0 is for new ones"))
         self._check_connected()
-
-
-def _author(context: Context, action: str) -> Author:
-    """Whom the change record names: what the caller calls itself, else where it calls from."""
-    origin = str(context.peer())
-    for key, value in context.invocation_metadata() or ():
-        if key == ACTOR_KEY and isinstance(value, str) and _ACTOR.fullmatch(value):
-            return Author(actor=value, origin=origin, action=action)
-    return Author(actor=origin, origin=origin, action=action)
