@@ -41,19 +41,21 @@ class Copies:
         return "compiled" if self.compiled else f"plain Python: {self.why_not}"
 
 
-async def make(folder: Path, say: Callable[[str], None]) -> Copies:
-    """Both copies, below `folder`."""
-    plain, compiled = folder / "plain", folder / "compiled"
-    for copy in (plain, compiled):
+async def make(folder: Path, say: Callable[[str], None], *, compiled: bool = True) -> Copies:
+    """Both copies, below `folder`; without `compiled` only the plain one."""
+    plain, other = folder / "plain", folder / "compiled"
+    for copy in (plain, other) if compiled else (plain,):
         for name in COPIED:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         shutil.copy2(ROOT / "pyproject.toml", copy)
+    if not compiled:
+        return Copies(plain=plain, compiled=None, why_not="as it was asked for")
     say("compiling a copy of the decision core (some ten seconds)")
     try:
-        await _compile(compiled)
+        await _compile(other)
     except CannotCompile as failure:
         return Copies(plain=plain, compiled=None, why_not=f"it cannot be compiled here, {failure}")
-    return Copies(plain=plain, compiled=compiled)
+    return Copies(plain=plain, compiled=other)
 
 
 async def _compile(copy: Path) -> None:

@@ -1,0 +1,8 @@
+"""Every row, in the order of the table."""
+
+from __future__ import annotations
+
+from bench.state.row import Row
+from bench.state.rows import price_change
+
+ROWS: tuple[Row, ...] = (*price_change.ROWS,)
