@@ -6,6 +6,11 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:config      string   the fleet version of the last change of anything but health
     {NAMESPACE}:changes     stream   one entry per changed document, capped near `MAX_CHANGES`; the id of an entry is
                                      "FLEET_VERSION-0", so a fleet version is also a position in the stream
+    {NAMESPACE}:history     stream   one entry per change of the configuration, with its documents before and after;
+                                     the last `MAX_REVISIONS`, of at most about `MAX_HISTORY_BYTES`; the id of an entry
+                                     is "FLEET_VERSION-0" of the last document that the change touched
+    {NAMESPACE}:rebuilding  string   there while replicas put back what the server lost; expires after `REBUILD_S`
+    {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends
     {NAMESPACE}:backend     hash     backend id                -> envelope of a backend
     {NAMESPACE}:price       hash     backend id "/" model      -> envelope of its prices (model "": every model)
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
@@ -14,11 +19,15 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
 
 An envelope is `{"version":N,"at":UNIX_SECONDS,"doc":DOCUMENT}`, where `at` is the server's clock. A removed document
 leaves its envelope with `"doc":null`: the tombstone keeps its version, so that a restart with the same configuration
-does not bring it back and versions never repeat. None of the keys expires, and the server must not evict them
-(`maxmemory-policy noeviction`).
+does not bring it back and versions do not repeat. Tombstones older than `TOMBSTONE_S` are dropped, but for those that
+the configuration of a running replica names. Where nothing else is said a key does not expire, and the server must not
+evict it (`maxmemory-policy noeviction`).
 
 Fields of a stream entry: kind, id, op ("set" or "removed"), version (of the document), at, actor, doc (absent when
 removed), more ("1" when the change goes on in the next entry: readers apply both or none).
+
+Fields of a revision: start (bytes of `changes` in all revisions before it, which is how the history is kept within its
+bytes), at, actor, origin, action, note, changes (JSON: a list of {kind, id, before, after}, null where it was not there).
 """
 
 from __future__ import annotations
@@ -28,6 +37,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_CHANGES = 10_000
+MAX_REVISIONS = 2_000
+MAX_HISTORY_BYTES = 32 * 1024 * 1024
+TOMBSTONE_S = 7 * 86_400.0
+REBUILD_S = 2.0
+# How far the fleet version is raised when the server lost changes: past every version that one of them may have had.
+REBUILD_JUMP = 100_000
 POLICIES_ID = "policies"
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
@@ -71,13 +86,35 @@ class Keys:
     def changes(self) -> str:
         return f"{{{self.namespace}}}:changes"
 
+    @property
+    def history(self) -> str:
+        return f"{{{self.namespace}}}:history"
+
+    @property
+    def rebuilding(self) -> str:
+        return f"{{{self.namespace}}}:rebuilding"
+
+    @property
+    def leases(self) -> str:
+        return f"{{{self.namespace}}}:leases"
+
     def documents(self, kind: Kind) -> str:
         return f"{{{self.namespace}}}:{kind.value}"
 
     @property
     def for_scripts(self) -> tuple[str, ...]:
-        """KEYS of every script, in the order that `scripts/common.lua` reads them in."""
-        return (self.version, self.changes, self.config, *(self.documents(kind) for kind in Kind))
+        """KEYS of the scripts on documents, in the order that `scripts/common.lua` reads them in."""
+        head = (self.version, self.changes, self.config, self.history, self.rebuilding, self.leases)
+        return (*head, *(self.documents(kind) for kind in Kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Who watches a shard of backends, as its lease says: of two owners the one with the greater token is the later."""
+
+    shard: int
+    token: int
+    owner: str
 
 
 def price_id(backend: str, model: str) -> str:
