@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrape:
-    """What an engine said of its load to the replica that probes it. Negative: it does not say. `age_s` when sent."""
+    """What an engine said of its load to the replica that probes it. Negative: it does not say. `age_s` when sent.
+
+    `in_flight` is what that replica believed all routers to have there at that moment; the rest came from elsewhere.
+    """
 
     age_s: float
     running: float = -1.0
     waiting: float = -1.0
     kv_cache_usage: float = -1.0
+    in_flight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +31,16 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """One replica's word on itself. Only backends with something to say are in the maps."""
+    """One replica's word on itself. Only backends with something to say are in the maps.
+
+    `probes` is the number of backends that it probes.
+    """
 
     replica: str
     fleet_version: int = 0
     started_at: float = 0.0
     requests_in_flight: int = 0
+    probes: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
     scraped: dict[str, Scrape] = field(default_factory=dict)
     outcomes: dict[str, Outcomes] = field(default_factory=dict)

@@ -10,7 +10,12 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
                                      the last `MAX_REVISIONS`, of at most about `MAX_HISTORY_BYTES`; the id of an entry
                                      is "FLEET_VERSION-0" of the last document that the change touched
     {NAMESPACE}:rebuilding  string   there while replicas put back what the server lost; expires after `REBUILD_S`
-    {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends
+    {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends;
+                                     a lease is renewed every 0.5 s and void after 2 s, the key expires 10 s after the last
+    {NAMESPACE}:lease_token string   the last token of a lease; kept for ever, for tokens must not repeat
+    {NAMESPACE}:beats       hash     replica id                -> what it says of itself ten times a second (msgpack)
+    {NAMESPACE}:replicas    zset     replica id, by the server's time in ms of its last beat; who is silent for 0.7 s is
+                                     removed from both, and both expire 10 s after the last beat of anybody
     {NAMESPACE}:backend     hash     backend id                -> envelope of a backend
     {NAMESPACE}:price       hash     backend id "/" model      -> envelope of its prices (model "": every model)
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
@@ -97,6 +102,18 @@ class Keys:
     @property
     def leases(self) -> str:
         return f"{{{self.namespace}}}:leases"
+
+    @property
+    def lease_token(self) -> str:
+        return f"{{{self.namespace}}}:lease_token"
+
+    @property
+    def beats(self) -> str:
+        return f"{{{self.namespace}}}:beats"
+
+    @property
+    def replicas(self) -> str:
+        return f"{{{self.namespace}}}:replicas"
 
     def documents(self, kind: Kind) -> str:
         return f"{{{self.namespace}}}:{kind.value}"
