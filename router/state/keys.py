@@ -10,8 +10,9 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
                                      the last `MAX_REVISIONS`, of at most about `MAX_HISTORY_BYTES`; the id of an entry
                                      is "FLEET_VERSION-0" of the last document that the change touched
     {NAMESPACE}:rebuilding  string   there while replicas put back what the server lost; expires after `REBUILD_S`
-    {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends;
-                                     a lease is renewed every 0.5 s and void after 2 s, the key expires 10 s after the last
+    {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends.
+                                     A lease is renewed every 0.5 s and void after 2 s; the key expires 10 s after the
+                                     last renewal of anybody
     {NAMESPACE}:lease_token string   the last token of a lease; kept for ever, for tokens must not repeat
     {NAMESPACE}:beats       hash     replica id                -> what it says of itself ten times a second (msgpack)
     {NAMESPACE}:replicas    zset     replica id, by the server's time in ms of its last beat; who is silent for 0.7 s is
