@@ -22,6 +22,12 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
     {NAMESPACE}:health      hash     backend id                -> envelope of a health state
     {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
+    {NAMESPACE}:usage:HOUR  hash     "INCARNATION|TENANT|MODEL|BACKEND", each percent-encoded -> what one run of a
+                                     replica counted in the hour that begins at Unix time HOUR: numbers with a space
+                                     between them, attempts first (`metering.cells.FIELDS`); expires `USAGE_S` after
+                                     its last change
+    {NAMESPACE}:usage-handed-in:INCARNATION   string   how many times that run of a replica has handed in its usage: a
+                                     lower number than it knows tells it that something was lost; expires likewise
 
 An envelope is `{"version":N,"at":UNIX_SECONDS,"doc":DOCUMENT}`, where `at` is the server's clock. A removed document
 leaves its envelope with `"doc":null`: the tombstone keeps its version, so that a restart with the same configuration
@@ -47,6 +53,7 @@ MAX_REVISIONS = 2_000
 MAX_HISTORY_BYTES = 32 * 1024 * 1024
 TOMBSTONE_S = 7 * 86_400.0
 REBUILD_S = 2.0
+USAGE_S = 40 * 86_400
 # How far the fleet version is raised when the server lost changes: past every version that one of them may have had.
 REBUILD_JUMP = 100_000
 POLICIES_ID = "policies"
@@ -115,6 +122,12 @@ class Keys:
     @property
     def replicas(self) -> str:
         return f"{{{self.namespace}}}:replicas"
+
+    def usage(self, hour: int) -> str:
+        return f"{{{self.namespace}}}:usage:{hour}"
+
+    def usage_handed_in(self, incarnation: str) -> str:
+        return f"{{{self.namespace}}}:usage-handed-in:{incarnation}"
 
     def documents(self, kind: Kind) -> str:
         return f"{{{self.namespace}}}:{kind.value}"
