@@ -17,7 +17,7 @@ from backends import auth, failures
 from backends.contract import Chunk, GenerateRequest, LoadReport
 from backends.errors import BackendError, ProtocolViolation, once_delivered
 from backends.openai_decode import ChatDecoder
-from backends.openai_encode import CHAT_PATH, COMPLETIONS_PATH, encode
+from backends.openai_encode import CHAT_PATH, encode
 from backends.probes import Prober
 from backends.profiles import Profile, profile
 from backends.spec import BackendSpec
@@ -57,8 +57,9 @@ class OpenAIChatBackend:
             (b"user-agent", b"inference-router"),
             *credential,
         ]
-        self._urls = {path: endpoint(spec.base_url, path) for path in (CHAT_PATH, COMPLETIONS_PATH)}
-        self._headers = {path: [(b"host", url.netloc), *headers] for path, url in self._urls.items()}
+        # The other path on its first use: few are asked for it, and a fleet has thousands of adapters.
+        self._urls = {CHAT_PATH: endpoint(spec.base_url, CHAT_PATH)}
+        self._headers = [(b"host", self._urls[CHAT_PATH].netloc), *headers]
         connect = spec.connect_timeout_s
         self._extensions: dict[str, object] = {
             "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
@@ -77,7 +78,9 @@ class OpenAIChatBackend:
     ) -> AsyncGenerator[Chunk]:
         """Streams the answer; a trailing assistant message is continued where the profile can say so."""
         path, body = encode(request, upstream_model=upstream_model, profile=self._profile)
-        headers = [*self._headers[path], (b"x-request-id", request_id.encode("ascii", "replace"))]
+        if path not in self._urls:
+            self._urls[path] = endpoint(self._spec.base_url, path)
+        headers = [*self._headers, (b"x-request-id", request_id.encode("ascii", "replace"))]
         upstream = post(self._urls[path], headers, body, extensions=self._extensions)
         decoder = ChatDecoder(self._profile, read_failure=self._read_failure)
         has_delivered = False

@@ -24,10 +24,11 @@ from bench.decision_job import Sizes, Times
 from router.clock import SystemClock
 from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet
-from router.domain.fleet import Backend, FleetSnapshot, ServedModel
+from router.domain.fleet import Backend, ServedModel
 from router.domain.policies import Policies
-from router.domain.pricing import Price
+from router.domain.pricing import Price, book_of
 from router.domain.request import RequestProfile, Slo
+from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
 from router.scheduling import scheduler
 from router.settings import Settings, load
@@ -57,16 +58,18 @@ def snapshot(settings: Settings, sizes: Sizes) -> FleetSnapshot:
             network_rtt_s=rng.uniform(0.001, 0.02),
         )
         usd = rng.uniform(0.05, 2.0)
-        prices[name, ""] = Price(backend=name, input_usd_per_mtok=usd, output_usd_per_mtok=3.0 * usd)
+        prices[name, ""] = book_of(Price(backend=name, input_usd_per_mtok=usd, output_usd_per_mtok=3.0 * usd))
     return FleetSnapshot(version=1, backends=backends, prices=prices)
 
 
 def with_one_price(before: FleetSnapshot) -> FleetSnapshot:
     """The same fleet in which one backend has become a little dearer."""
     key = next(iter(before.prices))
-    price = before.prices[key]
-    dearer = replace(price, output_usd_per_mtok=(price.output_usd_per_mtok or 0.0) * 1.001, version=price.version + 1)
-    return replace(before, version=before.version + 1, prices=before.prices | {key: dearer})
+    book = before.prices[key]
+    price = book.prices[0]
+    dearer = replace(price, output_usd_per_mtok=(price.output_usd_per_mtok or 0.0) * 1.001)
+    changed = replace(book, prices=(dearer,), version=book.version + 1)
+    return replace(before, version=before.version + 1, prices=before.prices | {key: changed})
 
 
 def questions() -> list[RequestProfile]:

@@ -1,14 +1,15 @@
 """What the snapshot means for this process: rows to decide over, adapters to send through, live state to count in.
 
-Rebuilt when a snapshot is swapped; a row whose facts did not change is the same object as before, and the live and
-learned state of a backend outlives any change of its price or health.
+When a snapshot is swapped only what differs from the one before is looked at, by the identity of its documents: one
+change in a fleet of thousands costs next to nothing. A row whose facts did not change is the same object as before, and
+the live and learned state of a backend outlives any change of its price or health.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -16,12 +17,13 @@ from backends.auth import MissingCredential
 from backends.contract import Backend as Adapter
 from backends.spec import BackendSpec
 from router.clock import Clock
+from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
 from router.domain.fleet import Backend, Health, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
-from router.domain.pricing import Price, PriceBook
+from router.domain.pricing import Price
 from router.domain.rows import Learned, Live, Row
 from router.domain.snapshot import FleetSnapshot
 from router.errors import UnknownModel
@@ -31,6 +33,7 @@ from router.resilience.rate_limit import RateLimit
 from router.scheduling.objective import Weights
 
 log = structlog.get_logger(__name__)
+K = TypeVar("K", bound=Hashable)
 BuildAdapter = Callable[[BackendSpec], Adapter]
 UNKNOWN_HEALTH = Health()
 # Labels of this form are settings of the adapter itself, as the scripted backend has them.
@@ -49,44 +52,46 @@ class Member:
 
 
 class Fleet:
-    """Reads are plain attribute look-ups; `apply` is called by the sync task alone."""
+    """Reads are plain attribute look-ups; `apply` is called by the sync task, and by the collector for prices."""
 
     def __init__(self, *, catalogue: Catalogue, build_adapter: BuildAdapter, clock: Clock, policies: Policies) -> None:
         self.catalogue = catalogue
         self.policies = policies
         self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
         self.version = 0
-        self.prices_change_at = math.inf
         self.members: dict[str, Member] = {}
         self.removed: list[Adapter] = []
         self._build_adapter = build_adapter
         self._clock = clock
+        self._applied = FleetSnapshot()
+        self._prices = PricesInForce()
         self._learned: dict[tuple[str, str], Learned] = {}
         self._rows: dict[tuple[str, str], Row] = {}
         self._sources: dict[tuple[str, str], tuple[object, ...]] = {}
-        self._by_model: dict[str, list[Row]] = {}
+        # By model, then by backend.
+        self._by_model: dict[str, dict[str, Row]] = {}
         self._by_name: dict[str, list[Row]] = {}
-        # (book, the price of it that holds, Unix time until when)
-        self._in_force_of: dict[tuple[str, str], tuple[PriceBook, Price | None, float]] = {}
+
+    @property
+    def prices_change_at(self) -> float:
+        """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
+        return self._prices.change_at
 
     def apply(self, snapshot: FleetSnapshot) -> None:
-        """Takes over a new snapshot."""
-        for backend_id in [b for b in self.members if b not in snapshot.backends]:
-            self._retire(backend_id)
-        rows: dict[tuple[str, str], Row] = {}
-        by_model: dict[str, list[Row]] = {}
-        for backend in snapshot.backends.values():
-            member = self._member(backend)
-            health = snapshot.health.get(backend.id, UNKNOWN_HEALTH)
-            for served in backend.models:
-                row = self._row(member, served, self._price(snapshot, backend.id, served.model), health)
-                rows[backend.id, served.model] = row
-                by_model.setdefault(served.model, []).append(row)
-        self._sources = {key: source for key, source in self._sources.items() if key in rows}
-        self._learned = {key: learned for key, learned in self._learned.items() if key in rows}
-        self._rows, self._by_model, self._by_name = rows, by_model, {}
+        """Takes over a new snapshot, or the same one when the time of a price has come."""
+        before, now = self._applied, self._clock.time()
+        touched = changed_keys(before.backends, snapshot.backends)
+        touched += changed_keys(before.health, snapshot.health)
+        touched += self._prices.turn(changed_keys(before.prices, snapshot.prices), snapshot.prices, now)
+        for backend_id in dict.fromkeys(touched):
+            backend = snapshot.backends.get(backend_id)
+            if backend is None:
+                self._retire(backend_id)
+            else:
+                self._take(snapshot, backend, now)
+        self._prices.settle()
+        self._applied = snapshot
         self.version = snapshot.version
-        self.prices_change_at = self._next_price_change(snapshot)
 
     def use_policies(self, policies: Policies) -> None:
         """Takes over new policies."""
@@ -108,7 +113,7 @@ class Fleet:
             return rows
         known = self.catalogue
         models = known.resolve(name)
-        rows = [row for model in models for row in self._by_model.get(model, ())]
+        rows = [row for model in models for row in self._by_model.get(model, {}).values()]
         if not rows and name not in known.models and name not in known.aliases and name not in known.classes:
             raise UnknownModel(f"no model, alias or class is called '{name}'")
         # Names that resolve are bounded by catalogue and fleet, so this cache is too.
@@ -138,7 +143,33 @@ class Fleet:
 
     def served(self) -> dict[str, list[Row]]:
         """Rows by model."""
-        return self._by_model
+        return {model: list(rows.values()) for model, rows in self._by_model.items()}
+
+    def _take(self, snapshot: FleetSnapshot, backend: Backend, now: float) -> None:
+        """Makes the rows of one backend anew, where anything in them has changed."""
+        old = self.members.get(backend.id)
+        if old is not None and old.backend is not backend:
+            for model in {served.model for served in old.backend.models} - {served.model for served in backend.models}:
+                self._forget(backend.id, model)
+        member = self._member(backend)
+        health = snapshot.health.get(backend.id, UNKNOWN_HEALTH)
+        for served in backend.models:
+            key = (backend.id, served.model)
+            price = self._prices.of(snapshot.prices, backend.id, served.model, now)
+            row = self._row(member, served, price, health)
+            if self._rows.get(key) is not row:
+                self._rows[key] = row
+                self._by_model.setdefault(served.model, {})[backend.id] = row
+                self._by_name.clear()
+
+    def _forget(self, backend_id: str, model: str) -> None:
+        key = (backend_id, model)
+        del self._rows[key], self._sources[key], self._learned[key]
+        rows = self._by_model[model]
+        del rows[backend_id]
+        if not rows:
+            del self._by_model[model]
+        self._by_name.clear()
 
     def _member(self, backend: Backend) -> Member:
         old = self.members.get(backend.id)
@@ -182,7 +213,11 @@ class Fleet:
         )
 
     def _retire(self, backend_id: str) -> None:
-        member = self.members.pop(backend_id)
+        member = self.members.pop(backend_id, None)
+        if member is None:
+            return  # of health or a price that outlived its backend
+        for model in {served.model for served in member.backend.models}:
+            self._forget(backend_id, model)
         if member.adapter is not None:
             self.removed.append(member.adapter)
 
@@ -224,31 +259,15 @@ class Fleet:
         known = self.catalogue.hardware.get(backend.hardware)
         return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
 
-    def _price(self, snapshot: FleetSnapshot, backend: str, model: str) -> Price | None:
-        now = self._clock.time()
-        for name in (model, ""):
-            book = snapshot.prices.get((backend, name))
-            price = self._in_force(book, now) if book is not None else None
-            if price is not None:
-                return price
-        return None
 
-    def _in_force(self, book: PriceBook, now: float) -> Price | None:
-        """The price of a book at this time; the same object as before while it is the same price."""
-        key = (book.backend, book.model)
-        old = self._in_force_of.get(key)
-        if old is not None and old[0] is book and now < old[2]:
-            return old[1]
-        price = book.at(now)
-        if old is not None and old[1] == price:
-            price = old[1]
-        self._in_force_of[key] = (book, price, book.next_change(now))
-        return price
-
-    def _next_price_change(self, snapshot: FleetSnapshot) -> float:
-        """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
-        self._in_force_of = {key: held for key, held in self._in_force_of.items() if key in snapshot.prices}
-        return min((until for _, _, until in self._in_force_of.values()), default=math.inf)
+def changed_keys(before: Mapping[K, object], after: Mapping[K, object]) -> list[K]:
+    """The keys of which one has another object than the other, or none."""
+    if before is after:
+        return []
+    changed = [key for key, document in after.items() if before.get(key) is not document]
+    if changed or len(after) != len(before):
+        changed += [key for key in before if key not in after]
+    return changed
 
 
 def adapter_spec(backend: Backend) -> BackendSpec:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from enum import IntEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 DAY_MINUTES = 24 * 60
-HORIZON_S = 8 * 86_400.0
+# What one document may hold: everything that is read by every replica has a bound.
+MAX_PRICES = 64
+MAX_WINDOWS = 32
+_OFFSET = re.compile(r"[+-]([01]\d|2[0-3]):([0-5]\d)")
 
 
 class Source(IntEnum):
@@ -25,9 +29,11 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A time of day at which the price is multiplied, in minutes from midnight of `zone`; `end` may be past midnight.
+    """A time of day at which the price is multiplied, in minutes of the wall clock of `zone`.
 
-    `days`: 0 is Monday, of the day on which the window begins; empty is every day.
+    It is open from `start_minute` until before `end_minute`; an end before the start is on the next day. `days`: 0 is
+    Monday, of the day on which the window begins; empty is every day. The wall clock decides also on the days on which
+    it is put forward or back: an hour that comes twice counts twice, one that is left out does not come.
     """
 
     start_minute: int
@@ -76,9 +82,11 @@ class Price:
 
     def holds(self, unix: float) -> bool:
         """True from `effective_at` until before `expires_at`."""
-        begins = -math.inf if self.effective_at is None else self.effective_at
-        ends = math.inf if self.expires_at is None else self.expires_at
-        return begins <= unix < ends
+        return _begins(self) <= unix < (math.inf if self.expires_at is None else self.expires_at)
+
+    def factor_at(self, unix: float) -> float:
+        """What the schedule makes of the price at this time of day."""
+        return math.prod(window.factor for window in self.schedule if within(window, unix))
 
     def scaled(self, factor: float) -> Price:
         """The same price, every charge multiplied; electricity has its own tariff and stays."""
@@ -120,24 +128,30 @@ class PriceBook:
     def at(self, unix: float) -> Price | None:
         """The price that holds, as it is at this time of day."""
         price = self.listed_at(unix)
-        if price is None or not price.schedule:
-            return price
-        return price.scaled(math.prod(w.factor for w in price.schedule if within(w, unix)))
+        return price if price is None else price.scaled(price.factor_at(unix))
 
     def next_change(self, unix: float) -> float:
-        """Unix time after `unix` at which `at` may answer differently; infinite when nothing is to come.
+        """Unix time after `unix` until before which `at` answers the same; infinite when nothing is to come.
 
-        Answers within a week's horizon are exact; a schedule that has nothing to say so far ahead answers its end.
+        It may answer the same at that time too: a window that is shut on that day, or an outranked price.
         """
         times = [t for p in self.prices for t in (p.effective_at, p.expires_at) if t is not None and t > unix]
         current = self.listed_at(unix)
         if current is not None:
-            times += [t for window in current.schedule for t in _edges(window, unix)]
+            times += [_next_edge(window, unix) for window in current.schedule]
         return min(times, default=math.inf)
 
     def with_price(self, price: Price, *, now: float) -> PriceBook:
-        """The book with one more price; what it replaces, and what nobody can be charged any more, is left out."""
+        """The book with one more price; what it replaces, and what nobody can be charged any more, is left out.
+
+        A price without a beginning takes the place of all of its source that have begun; one that has an end begins
+        now, so that what was before comes back.
+        """
+        if price.effective_at is None and price.expires_at is not None:
+            price = replace(price, effective_at=now)
         kept = [p for p in self.prices if _slot(p) != _slot(price)]
+        if price.effective_at is None:
+            kept = [p for p in kept if _origin(p) != _origin(price) or _begins(p) > now]
         prices = [*kept, replace(price, version=0)]
         return replace(self, prices=tuple(sorted(_pruned(prices, now), key=_order)))
 
@@ -164,8 +178,12 @@ def books(prices: Iterable[Price]) -> tuple[PriceBook, ...]:
 
 
 def within(window: Window, unix: float) -> bool:
-    """True while the window is open at this time."""
-    local = datetime.fromtimestamp(unix, _zone(window.zone))
+    """True while the window is open at this time; never in a zone that is not known here."""
+    zone = known_zone(window.zone)
+    if zone is None:
+        return False
+    # Whole seconds: rounding to microseconds would reach the next minute early.
+    local = datetime.fromtimestamp(math.floor(unix), zone)
     minute = local.hour * 60 + local.minute
     today, yesterday = local.weekday(), (local.weekday() - 1) % 7
     start, end = window.start_minute, window.end_minute
@@ -174,35 +192,77 @@ def within(window: Window, unix: float) -> bool:
     return (minute >= start and _on(window, today)) or (minute < end and _on(window, yesterday))
 
 
+@lru_cache(maxsize=64)
+def known_zone(name: str) -> tzinfo | None:
+    """The zone of a name: "UTC", an offset such as "+05:30", or a name of the IANA data base; None for no such zone."""
+    if name == "UTC":
+        return UTC
+    if found := _OFFSET.fullmatch(name):
+        offset = timedelta(hours=int(found[1]), minutes=int(found[2]))
+        return timezone(-offset if name[0] == "-" else offset)
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def usd_per_mtok_blended(price: Price) -> float | None:
+    """What a million tokens cost, for display: three of input to one of output. None for what is not per token."""
+    if price.input_usd_per_mtok is None or price.output_usd_per_mtok is None:
+        return None
+    return (3.0 * price.input_usd_per_mtok + price.output_usd_per_mtok) / 4.0
+
+
 def _on(window: Window, day: int) -> bool:
     return not window.days or day in window.days
 
 
-def _edges(window: Window, unix: float) -> Iterator[float]:
-    """Openings and closings of a window in the next days, soon ones first."""
-    zone = _zone(window.zone)
-    today = datetime.fromtimestamp(unix, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    for ahead in range(-1, 9):
-        day = today + timedelta(days=ahead)
-        for minute in {window.start_minute, window.end_minute}:
-            moment = (day + timedelta(minutes=minute)).timestamp()
-            if moment > unix:
-                yield moment
+def _next_edge(window: Window, unix: float) -> float:
+    """Unix time after `unix` at which the window may open or close: one of its ends, or a change of the wall clock."""
+    zone = known_zone(window.zone)
+    if zone is None:
+        return math.inf
+    midnight = datetime.combine(datetime.fromtimestamp(math.floor(unix), zone), time(), zone)
+    # A local time may come twice, or not at all and then stands for two near ones: both readings are looked at.
+    moments = (
+        (midnight + timedelta(days=ahead, minutes=minute)).replace(fold=fold).timestamp()
+        for ahead in (0, 1, 2)
+        for minute in (window.start_minute, window.end_minute)
+        for fold in (0, 1)
+    )
+    edge = min(moment for moment in moments if moment > unix)
+    return _clock_change(zone, unix, edge)
 
 
-@lru_cache(maxsize=64)
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC
-    if name.startswith(("+", "-")):
-        hours, _, minutes = name[1:].partition(":")
-        offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
-        return timezone(-offset if name[0] == "-" else offset)
-    return ZoneInfo(name)
+def _clock_change(zone: tzinfo, after: float, until: float) -> float:
+    """The second in (after, until] from which the wall clock differs from UTC by something else; `until` if none."""
+    offset = _offset(zone, after)
+    low, high = math.floor(after), math.ceil(until)
+    if _offset(zone, high) == offset:
+        return until
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, middle) == offset:
+            low = middle
+        else:
+            high = middle
+    return min(until, float(high))
+
+
+def _offset(zone: tzinfo, unix: float) -> timedelta | None:
+    return datetime.fromtimestamp(math.floor(unix), zone).utcoffset()
+
+
+def _begins(price: Price) -> float:
+    return -math.inf if price.effective_at is None else price.effective_at
 
 
 def _precedence(price: Price) -> tuple[int, float]:
-    return int(price.source_kind), -math.inf if price.effective_at is None else price.effective_at
+    return int(price.source_kind), _begins(price)
+
+
+def _origin(price: Price) -> tuple[int, str]:
+    return int(price.source_kind), price.feed
 
 
 def _slot(price: Price) -> tuple[int, str, float | None]:
@@ -210,7 +270,7 @@ def _slot(price: Price) -> tuple[int, str, float | None]:
 
 
 def _order(price: Price) -> tuple[int, str, float]:
-    return int(price.source_kind), price.feed, -math.inf if price.effective_at is None else price.effective_at
+    return int(price.source_kind), price.feed, _begins(price)
 
 
 def _pruned(prices: list[Price], now: float) -> Iterator[Price]:
@@ -218,13 +278,8 @@ def _pruned(prices: list[Price], now: float) -> Iterator[Price]:
     for price in prices:
         if price.expires_at is not None and price.expires_at <= now:
             continue
-        begins = -math.inf if price.effective_at is None else price.effective_at
         replaced = any(
-            other is not price
-            and (other.source_kind, other.feed) == (price.source_kind, price.feed)
-            and other.expires_at is None
-            and other.effective_at is not None
-            and begins < other.effective_at <= now
+            _origin(other) == _origin(price) and other.expires_at is None and _begins(price) < _begins(other) <= now
             for other in prices
         )
         if not replaced:

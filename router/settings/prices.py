@@ -1,37 +1,52 @@
-"""prices.yaml: what backends cost when the state store is new; the admin API changes prices later."""
+"""prices.yaml: what backends cost when the state store is new, and the feeds that tell of changes.
+
+The admin API changes prices later; feeds are read as long as they are configured here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
-from router.domain.pricing import Price
+from router.domain.price_feed import FeedSettings
+from router.domain.price_rules import contradictions
+from router.domain.pricing import MAX_PRICES, Price
+from router.settings.price_feeds import FeedEntry, check_feeds
+from router.settings.price_windows import YAML_NAMES, WindowEntry
 from router.settings.strict import Problem, Share, Strict, Usd, UsdPerHour, UsdPerKwh, UsdPerMtok, nearest, shown
 from router.settings.yaml_text import Document
 
 _PRICE = Price(backend="")
+_YEAR_10000 = 253_402_300_800.0
 
 
-def _unix(value: object) -> object:
-    """A date or time of YAML (UTC unless it says otherwise), or Unix seconds."""
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
+def unix_of(value: object) -> float | None:
+    """A date or time of YAML (UTC unless it says otherwise), or Unix seconds.
+
+    Raises:
+        ValueError: with a message for whoever wrote it.
+    """
+    if value is None:
+        return None
+    moment = value
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"expected a date such as 2026-11-01, got {shown(value)}") from None
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    raise ValueError(f"expected a date such as 2026-11-01, got {shown(value)}")
+            moment = None
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    elif isinstance(moment, date):
+        moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC).timestamp()
+    if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 <= moment < _YEAR_10000:
+        raise ValueError(f"expected a date such as 2026-11-01, got {shown(value)}")
+    return float(moment)
 
 
-Moment = Annotated[float | None, BeforeValidator(_unix)]
+Moment = Annotated[float | None, BeforeValidator(unix_of)]
 
 
 class PriceEntry(Strict):
@@ -56,25 +71,22 @@ class PriceEntry(Strict):
     electricity_usd_per_kwh: UsdPerKwh = _PRICE.electricity_usd_per_kwh
     batch_discount: Share = _PRICE.batch_discount
     source: str = _PRICE.source
+    spot: bool = False
+    schedule: list[WindowEntry] = Field(default_factory=list)
     effective_at: Moment = None
     expires_at: Moment = None
+
+    def price(self) -> Price:
+        windows = tuple(entry.window() for entry in self.schedule)
+        return Price(**self.model_dump(exclude={"schedule"}), schedule=windows)
 
 
 class PricesFile(Strict):
     prices: list[PriceEntry]
+    feeds: list[FeedEntry] = Field(default_factory=list)
 
-
-def contradictions(price: Price) -> Iterator[tuple[str, str]]:
-    """The rules between the fields of one price that it breaks, each as (field or "", what is wrong)."""
-    if not price.known:
-        yield "", "needs one of usd_per_hour, output_usd_per_mtok and request_usd"
-    per_token = (price.input_usd_per_mtok, price.output_usd_per_mtok)
-    if price.usd_per_hour is not None and any(amount is not None for amount in per_token):
-        yield "usd_per_hour", "a price is per hour or per token, not both"
-    elif (price.input_usd_per_mtok is None) != (price.output_usd_per_mtok is None):
-        yield "", "input_usd_per_mtok and output_usd_per_mtok go together"
-    if price.effective_at is not None and price.expires_at is not None and price.expires_at <= price.effective_at:
-        yield "expires_at", "must be after effective_at"
+    def feed_settings(self) -> tuple[FeedSettings, ...]:
+        return tuple(entry.settings() for entry in self.feeds)
 
 
 def build_prices(
@@ -85,27 +97,40 @@ def build_prices(
     *,
     file: str = "prices.yaml",
 ) -> list[Price]:
-    """Every price; `served` is the models of every backend that fleet.yaml names, skipped ones too."""
+    """Every price; `served` is the models of every backend that fleet.yaml names, skipped ones too.
+
+    The feeds are checked as well; `parsed.feed_settings()` has them.
+    """
+
+    def wrong(path: str, what: str) -> None:
+        # A field that a list or a mapping lacks is where the list or the mapping is.
+        line, place = 0, path
+        while not (line := document.lines.get(place, 0)) and place:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        problems.append(Problem(file, path, what, line))
+
     prices: list[Price] = []
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, float | None], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for index, entry in enumerate(parsed.prices):
         path = f"prices[{index}]"
-
-        def wrong(field: str, what: str, path: str = path) -> None:
-            where = f"{path}.{field}" if field else path
-            problems.append(Problem(file, where, what, document.lines.get(where, document.lines.get(path, 0))))
-
-        price = Price(**entry.model_dump())
+        price = entry.price()
         if entry.backend not in served:
-            wrong("backend", f"unknown backend '{entry.backend}'{nearest(entry.backend, served)}")
+            wrong(f"{path}.backend", f"unknown backend '{entry.backend}'{nearest(entry.backend, served)}")
         elif entry.model and entry.model not in served[entry.backend]:
             near = nearest(entry.model, served[entry.backend])
-            wrong("model", f"backend '{entry.backend}' does not serve '{entry.model}'{near}")
+            wrong(f"{path}.model", f"backend '{entry.backend}' does not serve '{entry.model}'{near}")
         for field, what in contradictions(price):
-            wrong(field, what)
+            owner, dot, name = field.rpartition(".")
+            wrong(f"{path}.{owner}{dot}{YAML_NAMES.get(name, name)}" if field else path, what)
         key = (entry.backend, entry.model)
-        if key in seen:
-            wrong("", f"the same backend and model as prices[{seen[key]}]")
-        seen.setdefault(key, index)
+        slot = (*key, entry.effective_at)
+        if slot in seen:
+            wrong(path, f"the same backend, model and effective_at as prices[{seen[slot]}]")
+        seen.setdefault(slot, index)
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] == MAX_PRICES + 1:
+            wrong(path, f"more than {MAX_PRICES} prices of the same backend and model")
         prices.append(price)
+    check_feeds(parsed.feeds, served, wrong)
     return prices

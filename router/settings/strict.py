@@ -209,7 +209,7 @@ def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     key = str(loc[-1])
     if owner is None:
         return ""
-    fields = list(owner.model_fields)
+    fields = [field.alias or name for name, field in owner.model_fields.items()]
     if issubclass(owner, Strict) and key in owner.synonyms:
         return f" (did you mean '{owner.synonyms[key]}'?)"
     same_stem = [name for name in fields if _stem(name) == _stem(key)]

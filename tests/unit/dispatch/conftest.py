@@ -23,7 +23,7 @@ from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Capability, Health, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
-from router.domain.pricing import Price
+from router.domain.pricing import Price, book_of
 from router.domain.request import RequestProfile
 from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
@@ -117,9 +117,8 @@ def make_rig() -> MakeRig:
                 "capabilities": frozenset({Capability.ASSISTANT_PREFILL, Capability.TOOLS}),
             }
             backends[name] = Backend(**(facts | overrides.get(name, {})))  # type: ignore[arg-type]
-            prices[name, ""] = Price(
-                backend=name, input_usd_per_mtok=10.0 ** (rank + 1), output_usd_per_mtok=10.0 ** (rank + 1)
-            )
+            usd = 10.0 ** (rank + 1)
+            prices[name, ""] = book_of(Price(backend=name, input_usd_per_mtok=usd, output_usd_per_mtok=usd))
         fleet.apply(FleetSnapshot(version=7, backends=backends, prices=prices, health=health or {}))
         lengths = OutputLength()
         metrics = Metrics()

@@ -13,7 +13,7 @@ from router.dispatch.fleet import Fleet
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Health, HealthState, ServedModel
 from router.domain.policies import Policies
-from router.domain.pricing import Price
+from router.domain.pricing import Price, Window, book_of, books
 from router.domain.snapshot import FleetSnapshot
 
 BACKEND = Backend(id="a", wire="scripted", address="http://a", models=(ServedModel(model="m"),))
@@ -32,7 +32,10 @@ def make() -> tuple[Fleet, FakeClock, list[BackendSpec]]:
 
 def snapshot(backend: Backend = BACKEND, *prices: Price, **health: Health) -> FleetSnapshot:
     return FleetSnapshot(
-        version=1, backends={backend.id: backend}, prices={(p.backend, p.model): p for p in prices}, health=health
+        version=1,
+        backends={backend.id: backend},
+        prices={(book.backend, book.model): book for book in books(prices)},
+        health=health,
     )
 
 
@@ -44,7 +47,7 @@ def test_what_did_not_change_stays_the_same_object() -> None:
     row = fleet.row("a", "m")
     fleet.apply(replace(first, version=2))
     assert fleet.row("a", "m") is row
-    fleet.apply(replace(first, prices={("a", ""): Price(backend="a", output_usd_per_mtok=1.0)}))
+    fleet.apply(replace(first, prices={("a", ""): book_of(Price(backend="a", output_usd_per_mtok=1.0))}))
     changed = fleet.row("a", "m")
     assert row is not None
     assert changed is not None
