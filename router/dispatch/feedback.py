@@ -10,6 +10,8 @@ from backends.contract import Chunk, Usage
 from backends.errors import BackendError, QuotaExhausted
 from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
+from router.dispatch.loads import Busy
+from router.dispatch.passive import Passive
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
 from router.prediction import learning, predictor
@@ -54,8 +56,7 @@ class Attempt:
             batch=forecast.batch,
         )
         live = self.row.live
-        live.in_flight += 1
-        live.started_since += 1
+        feedback.busy.start(self.row.id, live)
         live.prefill_tokens += self._prefilling
 
     def take(self, chunk: Chunk) -> bool:
@@ -82,9 +83,7 @@ class Attempt:
         """Ends the attempt. The first call counts; later ones return its outcome."""
         if self.outcome is None:
             self._end_prefill()
-            live = self.row.live
-            live.in_flight -= 1
-            live.started_since -= 1
+            self._feedback.busy.end(self.row.id, self.row.live)
             self.outcome = self._feedback.record(self, result, error)
         return self.outcome
 
@@ -110,10 +109,17 @@ class Attempt:
 
 
 class Feedback:
-    """Where every outcome ends up."""
+    """Where every outcome ends up.
+
+    Attributes:
+        busy: the backends that this replica has work on, for the other replicas.
+        passive: how attempts went lately, for the health that all replicas agree on.
+    """
 
     def __init__(self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock) -> None:
         self.clock = clock
+        self.busy = Busy()
+        self.passive = Passive()
         self._fleet = fleet
         self._lengths = lengths
         self._metrics = metrics
@@ -173,11 +179,13 @@ class Feedback:
         if error is None:
             if result == OK:
                 breaker.success(now)
+                self.passive.ok(attempt.row.id, now)
             else:
                 breaker.no_verdict()
             return
         if error.counts_against_health:
             breaker.failure(now)
+            self.passive.failed(attempt.row.id, now, error.code)
         else:
             breaker.no_verdict()
         pause = error.retry_after_s

@@ -73,18 +73,26 @@ class Speed:
 class Live:
     """The load and health of one backend as this replica sees it. Times are on the router's monotonic clock.
 
-    `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say;
-    `started_since` counts this replica's own starts less ends since then.
+    What other replicas have in flight there is `others` as they said it last, and since then each of the `peers` (live
+    replicas but this one) is taken to have done as this one did: `in_flight` less `in_flight_heard`, which is what this
+    one had when the others were heard. With `others` and `in_flight_heard` at 0 that comes to "each as much as I".
+
+    `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say. `elsewhere` is how
+    much that was beyond what all routers had in flight there at that moment; below zero when the engine had not seen
+    everything yet.
     """
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.in_flight_heard = 0
+        self.others = 0.0
+        self.peers = 0.0
+        self.elsewhere = 0.0
         self.prefill_tokens = 0.0
         self.running = -1.0
         self.waiting = -1.0
         self.kv_cache_usage = -1.0
         self.scraped_at = NEVER
-        self.started_since = 0
         self.utilisation = 0.5
         self.open_until = NEVER
         self.half_open = False
@@ -96,13 +104,30 @@ class Live:
         self.ejected = False
         self.ejected_reason = ""
 
+    def routed(self) -> float:
+        """Sequences that all routers are believed to have in flight there now."""
+        own = self.in_flight
+        others = self.others + self.peers * (own - self.in_flight_heard)
+        return own + others if others > 0.0 else float(own)
+
     def batch(self) -> float:
-        """Sequences that the backend is believed to work on now, waiting ones included."""
-        if self.running >= 0.0:
-            engine = self.running + max(0.0, self.waiting) + self.started_since
-            if engine > self.in_flight:
-                return engine
-        return float(self.in_flight)
+        """Sequences that the backend is believed to work on now, waiting ones and those of other callers included."""
+        own = self.in_flight
+        others = self.others + self.peers * (own - self.in_flight_heard)
+        beyond = others + self.elsewhere if others > 0.0 else self.elsewhere
+        return own + beyond if beyond > 0.0 else float(own)
+
+    def scraped(self, *, running: float, waiting: float, kv_cache_usage: float, routed: float, at: float) -> None:
+        """Takes what the engine said at a time at which all routers had `routed` sequences in flight there."""
+        self.running = running
+        self.waiting = waiting
+        self.kv_cache_usage = kv_cache_usage
+        self.scraped_at = at
+        self.elsewhere = running + max(0.0, waiting) - routed if running >= 0.0 else 0.0
+
+    def forget_scrape(self) -> None:
+        """The engine no longer says."""
+        self.scraped(running=-1.0, waiting=-1.0, kv_cache_usage=-1.0, routed=0.0, at=NEVER)
 
 
 class Learned:
@@ -177,7 +202,7 @@ class Row:
         self.capabilities = capability_mask(backend.capabilities)
         self.max_concurrency = float(max(1, backend.max_concurrency))
         self.network_rtt_s = backend.network_rtt_s
-        self.drained = backend.drained or health.state is HealthState.DRAINING
+        self.drained = backend.drained
         self.ejected = health.state is HealthState.EJECTED
         self.warming = health.state is HealthState.WARMING
         self.suspect = health.state is HealthState.SUSPECT
