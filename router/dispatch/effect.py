@@ -1,0 +1,258 @@
+"""What a change would have done to recent traffic: the last requests, decided again under both configurations.
+
+Both sides use the decider that serves, over fleets of their own that share the live and learned state of the backends
+that are known, with the same random draws, at the same moment: what differs is the configuration alone. Nothing is
+sent. Two things are not played back: limits of requests per minute, which are as full as they are now, and the load
+that moved requests would have made.
+
+It happens beside serving, so the fleets are built in a thread, the decisions are made in slices of a few milliseconds,
+and the work is bounded in requests and in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from backends.contract import Backend as Adapter
+from backends.scripted import ScriptedBackend
+from router.clock import Clock
+from router.dispatch.decider import Decider
+from router.dispatch.fleet import Fleet, Member, adapter_spec
+from router.dispatch.recent import Recent
+from router.domain.fleet import Backend
+from router.domain.policies import DispatchPolicy, Policies
+from router.domain.request import RequestProfile
+from router.domain.rows import Live
+from router.domain.snapshot import FleetSnapshot
+from router.errors import RouterError
+from router.prediction.output_length import OutputLength
+from router.resilience.breaker import Breaker
+from router.resilience.rate_limit import RateLimit
+from router.scheduling.picker import likelihood
+
+MAX_REQUESTS = 300
+SLICE_S = 0.002
+MAX_WORK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendShare:
+    """What one backend had, and would have, of the requests that were looked at."""
+
+    backend: str
+    requests_before: int = 0
+    requests_after: int = 0
+    cost_usd_before: float = 0.0
+    cost_usd_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """Sums and means over `requests`, as predicted. Means of TTFT are over what could be served.
+
+    `moved` would go to another backend. A request that nobody can serve meets no objective.
+    """
+
+    requests: int = 0
+    moved: int = 0
+    unserved_before: int = 0
+    unserved_after: int = 0
+    cost_usd_before: float = 0.0
+    cost_usd_after: float = 0.0
+    mean_ttft_s_before: float = 0.0
+    mean_ttft_s_after: float = 0.0
+    slo_attainment_before: float = 0.0
+    slo_attainment_after: float = 0.0
+    backends: tuple[BackendShare, ...] = ()
+
+
+class Effects:
+    """Plays recent requests against configurations that do not hold."""
+
+    def __init__(self, *, recent: Recent, fleet: Fleet, lengths: OutputLength, clock: Clock) -> None:
+        self._recent = recent
+        self._fleet = fleet
+        self._lengths = lengths
+        self._clock = clock
+
+    async def of(
+        self,
+        before: FleetSnapshot,
+        after: FleetSnapshot,
+        *,
+        policies: Policies | None = None,
+        usable: Callable[[Backend], bool] = lambda _: True,
+        limit: int = MAX_REQUESTS,
+    ) -> Effect:
+        """Compares two snapshots.
+
+        Args:
+            before: what holds now.
+            after: what is proposed.
+            policies: those of `after`; None: the same as now.
+            usable: whether this router has what a backend needs that is new or reached in another way.
+            limit: the most requests to look at.
+        """
+        profiles = self._sample(limit)
+        if not profiles:
+            return Effect()
+        now = self._fleet.policies
+        old, new = await asyncio.gather(
+            asyncio.to_thread(_supposed, self._fleet, before, now, self._clock, usable),
+            asyncio.to_thread(_supposed, self._fleet, after, policies or now, self._clock, usable),
+        )
+        sides = (_Side(old, self._lengths, self._clock), _Side(new, self._lengths, self._clock))
+        rng = random.Random(0)
+        moved, seen, worked_s = 0, 0, 0.0
+        slice_began = self._clock.monotonic()
+        for profile in profiles:
+            draw = rng.random()
+            was, now_at = (side.decide(profile, draw) for side in sides)
+            moved += bool(was and now_at and was != now_at)
+            seen += 1
+            elapsed = self._clock.monotonic() - slice_began
+            if elapsed < SLICE_S:
+                continue
+            worked_s += elapsed
+            if worked_s >= MAX_WORK_S:
+                break
+            # As long a pause as there was work: serving comes first.
+            await asyncio.sleep(elapsed)
+            slice_began = self._clock.monotonic()
+        return _sum_up(seen, moved, *sides)
+
+    def _sample(self, limit: int) -> list[RequestProfile]:
+        """Requests spread evenly over the ring, in an order of which every beginning is spread as well."""
+        recorded = self._recent.latest()
+        count = min(limit, len(recorded))
+        chosen = [recorded[n * len(recorded) // count] for n in range(count)]
+        random.Random(1).shuffle(chosen)
+        return [replace(one.profile, explain=False) for one in chosen]
+
+
+class _Supposed(Fleet):
+    """The fleet as a snapshot would make it, over what is known of the real one. Nothing is sent through it."""
+
+    def __init__(self, real: Fleet, *, policies: Policies, clock: Clock, usable: Callable[[Backend], bool]) -> None:
+        super().__init__(catalogue=real.catalogue, build_adapter=ScriptedBackend, clock=clock, policies=policies)
+        self._real = real
+        self._usable = usable
+
+    def _member(self, backend: Backend) -> Member:
+        for served in backend.models:
+            row = self._real.row(backend.id, served.model)
+            if row is not None:
+                self._learned[backend.id, served.model] = row.learned
+        member = self._shared(backend) or self._new(backend)
+        self.members[backend.id] = member
+        return member
+
+    def _shared(self, backend: Backend) -> Member | None:
+        known = self._real.members.get(backend.id)
+        if known is None:
+            return None
+        adapter = known.adapter
+        if adapter_spec(known.backend) != adapter_spec(backend):
+            adapter = self._stand_in(backend)
+        # The circuit and the limits write to the live state when they are made, so they are shared as well.
+        return replace(known, backend=backend, adapter=adapter)
+
+    def _new(self, backend: Backend) -> Member:
+        live = Live()
+        policy: DispatchPolicy = self.policies.dispatch
+        breaker = Breaker(
+            live, open_after=policy.open_after_failures, open_base_s=policy.open_base_s, open_max_s=policy.open_max_s
+        )
+        limits = RateLimit(
+            live,
+            requests_per_minute=backend.requests_per_minute,
+            tokens_per_minute=backend.tokens_per_minute,
+            now=self._clock.monotonic(),
+        )
+        adapter = self._stand_in(backend)
+        return Member(backend=backend, adapter=adapter, live=live, breaker=breaker, rate_limit=limits)
+
+    def _stand_in(self, backend: Backend) -> Adapter | None:
+        return ScriptedBackend(replace(adapter_spec(backend), options={})) if self._usable(backend) else None
+
+
+def _supposed(
+    real: Fleet, snapshot: FleetSnapshot, policies: Policies, clock: Clock, usable: Callable[[Backend], bool]
+) -> Fleet:
+    fleet = _Supposed(real, policies=policies, clock=clock, usable=usable)
+    fleet.apply(snapshot)
+    return fleet
+
+
+class _Side:
+    """The decisions under one configuration, summed up."""
+
+    def __init__(self, fleet: Fleet, lengths: OutputLength, clock: Clock) -> None:
+        self._clock = clock
+        self._draw = 0.0
+        self._decider = Decider(fleet=fleet, lengths=lengths, clock=clock, uniform=lambda: self._draw, age=lambda: 0.0)
+        self.shares: dict[str, tuple[int, float]] = {}
+        self.served = 0
+        self.ttft_s = 0.0
+        self.attainment = 0.0
+
+    def decide(self, profile: RequestProfile, draw: float) -> str:
+        """Who would serve the request; "" for nobody."""
+        self._draw = draw
+        if profile.deadline_s is not None:
+            profile = replace(profile, deadline_s=self._clock.monotonic() + profile.deadline_s)
+        try:
+            ranking = self._decider.plan(profile).ranking
+        except RouterError:
+            return ""
+        if not ranking.ordered or (ranking.slo_infeasible and profile.slo.reject_infeasible):
+            return ""
+        best = ranking.ordered[0]
+        count, cost = self.shares.get(best.row.id, (0, 0.0))
+        self.shares[best.row.id] = (count + 1, cost + best.cost_usd)
+        self.served += 1
+        self.ttft_s += best.ttft_s
+        self.attainment += likelihood(best)
+        return best.row.id
+
+    @property
+    def cost_usd(self) -> float:
+        return sum(cost for _, cost in self.shares.values())
+
+    @property
+    def mean_ttft_s(self) -> float:
+        return self.ttft_s / self.served if self.served else 0.0
+
+
+def _sum_up(requests: int, moved: int, before: _Side, after: _Side) -> Effect:
+    names = dict.fromkeys([*before.shares, *after.shares])
+    shares = []
+    for name in names:
+        (had, cost), (has, costs) = before.shares.get(name, (0, 0.0)), after.shares.get(name, (0, 0.0))
+        shares.append(
+            BackendShare(
+                backend=name, requests_before=had, requests_after=has, cost_usd_before=cost, cost_usd_after=costs
+            )
+        )
+    return Effect(
+        requests=requests,
+        moved=moved,
+        unserved_before=requests - before.served,
+        unserved_after=requests - after.served,
+        cost_usd_before=before.cost_usd,
+        cost_usd_after=after.cost_usd,
+        mean_ttft_s_before=before.mean_ttft_s,
+        mean_ttft_s_after=after.mean_ttft_s,
+        slo_attainment_before=before.attainment / requests,
+        slo_attainment_after=after.attainment / requests,
+        backends=tuple(
+            sorted(shares, key=lambda share: (-share.requests_before - share.requests_after, share.backend))
+        ),
+    )
+
+
+def _busiest_first(share: BackendShare) -> tuple[int, str]:
+    return -share.requests_before - share.requests_after, share.backend
