@@ -61,7 +61,7 @@ class StoreServer:
 
     async def call(self, *command: str | bytes | int) -> Any:
         """The server's answer to one command, on a connection of its own."""
-        client = redis.Redis(
+        client: Any = redis.Redis(
             host=LOCAL, port=self.port, password=self._password, protocol=2, socket_timeout=_ADMIN_TIMEOUT_S
         )
         async with client:

@@ -2,38 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
-import redis.asyncio as redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
-from router.state.connection import open_client, reach
+from router.errors import StoreUnavailable
+from router.state.connection import Dialer, StoreConnection, StoreOptions, reach
 from router.state.lua import Script
+from router.state.node import Node
+from router.state.topology import ClusterServers, OneServer, SentinelServers, Servers
+from router.state.url import StoreUrl, Topology, parse_store_url
 
 TIMEOUT_S = 0.7
+# Of a call's time, so much is left for the answer that replicas are missing.
+_WAIT_MARGIN_S = 0.05
+_HOPS_AT_ONCE = 2
+_HOP_PAUSE_S = 0.01
+_WITHOUT_KEY = frozenset({"CLIENT", "CONFIG", "DBSIZE", "FLUSHALL", "INFO", "PING", "ROLE", "SCAN", "SCRIPT", "TIME"})
+_KEY_AFTER_WORD = frozenset({"MEMORY", "OBJECT", "XGROUP", "XINFO"})
+_KEY_AFTER_STREAMS = frozenset({"XREAD", "XREADGROUP"})
 
 Argument = str | bytes | int | float
+_Exchange = Callable[[StoreConnection, asyncio.Timeout, bool], Awaitable[Any]]
 
 
 class StoreClient:
-    """Every call ends within its bound, well or with `StoreUnavailable`; none is tried again.
+    """Every call ends within its bound, well or with `StoreUnavailable`.
 
+    None is tried again, but at another node of a cluster, or a little later, where the server says that it did nothing.
     All keys of a call must be in one namespace, which is one slot of a cluster.
     """
 
-    def __init__(self, client: redis.Redis, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._client: Any = client
+    def __init__(self, servers: Servers, *, acknowledge_replicas: int = 0, timeout_s: float = TIMEOUT_S) -> None:
+        self._servers = servers
+        self._acknowledge_replicas = acknowledge_replicas
         self.timeout_s = timeout_s
 
     @classmethod
-    def connect(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> Self:
-        """A client of redis://, rediss:// or unix://; connections are made when they are needed.
+    def connect(
+        cls,
+        url: str,
+        *,
+        options: StoreOptions | None = None,
+        timeout_s: float = TIMEOUT_S,
+        env: Mapping[str, str] = os.environ,
+    ) -> Self:
+        """A client of any URL that `router.state.url` describes; connections are made when they are needed.
+
+        Args:
+            url: of the store.
+            options: what is configured beside the URL.
+            timeout_s: bound of a call that names none.
+            env: what references of the options are looked up in.
 
         Raises:
-            router.state.connection.BadStoreUrlError: the URL cannot be used.
+            router.state.connection.BadStoreUrlError: the URL or the options cannot be used.
         """
-        return cls(open_client(url, timeout_s=timeout_s), timeout_s=timeout_s)
+        options = options or StoreOptions()
+        parsed = parse_store_url(url)
+        dialer = Dialer(parsed, options, env)
+        servers: Servers
+        match parsed.topology:
+            case Topology.SENTINEL:
+                servers = SentinelServers(dialer, parsed.addresses, parsed.service)
+            case Topology.CLUSTER:
+                servers = ClusterServers(dialer, parsed.addresses)
+            case Topology.ALONE:
+                servers = OneServer(_only_node(dialer, parsed))
+        replicas = options.acknowledge_replicas
+        if replicas is None:
+            replicas = int(parsed.topology is Topology.SENTINEL)
+        return cls(servers, acknowledge_replicas=replicas, timeout_s=timeout_s)
 
     async def run(
         self,
@@ -43,7 +94,7 @@ class StoreClient:
         *,
         what: str,
         timeout_s: float | None = None,
-        replicated: bool = False,  # noqa: ARG002 - a server without replicas has nobody to wait for
+        replicated: bool = False,
     ) -> Any:
         """The answer of a script.
 
@@ -58,20 +109,96 @@ class StoreClient:
         Raises:
             StoreUnavailable: no good answer in time. It may have been carried out all the same.
         """
-        async with reach(what, timeout_s or self.timeout_s):
+
+        async def exchange(connection: StoreConnection, bound: asyncio.Timeout, asking: bool) -> Any:  # noqa: FBT001 - private
             try:
-                return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+                answer = await _ask(connection, ("EVALSHA", script.sha, len(keys), *keys, *args), asking)
             except NoScriptError:
-                return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *args)
+                answer = await _ask(connection, ("EVAL", script.text, len(keys), *keys, *args), asking)
+            if replicated and self._acknowledge_replicas:
+                await self._acknowledged(connection, bound, what)
+            return answer
+
+        return await self._reach(keys[0] if keys else None, exchange, what, timeout_s)
 
     async def call(self, *command: Argument, what: str, timeout_s: float | None = None) -> Any:
         """The answer of one command, as the server's protocol has it: bytes, integers, lists, None.
 
+        A command without a key goes where the last one with a key went.
+
         Raises:
             StoreUnavailable: no good answer in time.
         """
-        async with reach(what, timeout_s or self.timeout_s):
-            return await self._client.execute_command(*command)
+
+        async def exchange(connection: StoreConnection, _bound: asyncio.Timeout, asking: bool) -> Any:  # noqa: FBT001 - private
+            return await _ask(connection, command, asking)
+
+        return await self._reach(_first_key(command), exchange, what, timeout_s)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        self._servers.close()
+        # Connections that were cut end in the next turn of the loop.
+        await asyncio.sleep(0)
+
+    async def _reach(self, key: str | None, exchange: _Exchange, what: str, timeout_s: float | None) -> Any:
+        async with reach(what, timeout_s or self.timeout_s) as bound:
+            node = await self._servers.node(key)
+            asking = False
+            hops = 0
+            while True:
+                try:
+                    async with node.connection() as connection:
+                        return await exchange(connection, bound, asking)
+                except AskError as error:
+                    asking = not isinstance(error, MovedError)
+                    node = self._servers.redirected(error, node)
+                except TryAgainError:
+                    hops = _HOPS_AT_ONCE
+                except BaseException as error:
+                    if _leaves_doubt(error):
+                        self._servers.failed(node)
+                    raise
+                hops += 1
+                if hops > _HOPS_AT_ONCE:
+                    # The slot is on its way, and the nodes do not agree yet where it is.
+                    await asyncio.sleep(_HOP_PAUSE_S)
+
+    async def _acknowledged(self, connection: StoreConnection, bound: asyncio.Timeout, what: str) -> None:
+        """WAIT counts the replicas that have what this very connection wrote."""
+        wanted = self._acknowledge_replicas
+        left_s = (bound.when() or 0.0) - asyncio.get_running_loop().time() - _WAIT_MARGIN_S
+        # A timeout of 0 would be none.
+        have = await connection.ask("WAIT", wanted, max(1, int(left_s * 1000)))
+        if have < wanted:
+            raise StoreUnavailable(f"{what}: written, but not on {wanted} replicas: {have} have it")
+
+
+def _only_node(dialer: Dialer, url: StoreUrl) -> Node:
+    if url.path:
+        return Node(None, dialer.socket)
+    return Node(url.addresses[0], partial(dialer.server, url.addresses[0]))
+
+
+async def _ask(connection: StoreConnection, command: Sequence[Argument], asking: bool) -> Any:  # noqa: FBT001 - private
+    if asking:
+        # Holds for the next command of this connection only.
+        await connection.ask("ASKING")
+    return await connection.ask(*command)
+
+
+def _leaves_doubt(error: BaseException) -> bool:
+    """Whether the server may not be, or no longer be, the one to ask: anything but an answer of a serving primary."""
+    if isinstance(error, ReadOnlyError | ClusterDownError):
+        return True
+    # A blocked reader is sent away with this when its server stops being the primary.
+    return not isinstance(error, ResponseError) or str(error).startswith("UNBLOCKED")
+
+
+def _first_key(command: Sequence[Argument]) -> str | None:
+    name = str(command[0]).upper()
+    if name in _WITHOUT_KEY:
+        return None
+    if name in _KEY_AFTER_STREAMS:
+        words = [str(part).upper() for part in command]
+        return str(command[words.index("STREAMS") + 1])
+    return str(command[2 if name in _KEY_AFTER_WORD else 1])
