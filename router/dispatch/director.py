@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from backends.contract import GenerateRequest
 from router.clock import Clock
-from router.dispatch.decider import Decider
+from router.dispatch.decider import Decider, Plan
 from router.dispatch.events import Finished, ModelListing, Pick, ServeEvent
 from router.dispatch.executor import Executor
 from router.dispatch.feedback import Feedback
 from router.dispatch.fleet import Fleet
 from router.dispatch.picks import Picks
+from router.dispatch.recording import Meter, Recent
+from router.dispatch.tenants import NOBODY, Tenants
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
 from router.domain.fleet import Health, HealthState, LiveLoad
-from router.domain.outcome import PickReport
+from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
 from router.domain.rows import NEVER
 from router.errors import RouterError
 from router.resilience.admission import Admission
+from router.resilience.tenant_gate import Ticket
 from router.scheduling import reporting
 from router.telemetry.metrics import Metrics
 
@@ -38,6 +41,9 @@ class Director:
         admission: Admission,
         metrics: Metrics,
         clock: Clock,
+        tenants: Tenants | None = None,
+        meter: Meter | None = None,
+        recent: Recent | None = None,
     ) -> None:
         self._fleet = fleet
         self._decider = decider
@@ -46,6 +52,15 @@ class Director:
         self._admission = admission
         self._metrics = metrics
         self._clock = clock
+        self._tenants = tenants or Tenants(
+            tenants=lambda: NOBODY,
+            policies=lambda: fleet.policies,
+            catalogue=fleet.catalogue,
+            clock=clock,
+            replicas=lambda: 1,
+        )
+        self._meter = meter
+        self._recent = recent
         self._picks = Picks(feedback, capacity=admission.max_in_flight)
 
     async def serve(self, request: GenerateRequest, profile: RequestProfile) -> AsyncGenerator[ServeEvent]:
@@ -55,14 +70,13 @@ class Director:
             RouterError: and nothing else that is not a fault of the router.
         """
         started_at = self._clock.monotonic()
-        self._admission.enter(profile, started_at)
-        result, outcome = "CANCELLED", None
+        profile, ticket = self._enter(profile, started_at)
+        result, outcome, plan = "CANCELLED", None, None
+        attempts: list[AttemptOutcome] = []
         try:
-            plan = self._decider.plan(profile)
-            self._metrics.decision.observe(plan.decision.decision_time_s)
-            self._decider.require(plan)
+            plan = self._plan(profile, ticket)
             policy = self._fleet.policies.dispatch
-            async with aclosing(self._executor.run(request, plan, policy, started_at)) as events:
+            async with aclosing(self._executor.run(request, plan, policy, started_at, attempts)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         result, outcome = "OK", event.outcome
@@ -73,14 +87,48 @@ class Director:
         finally:
             self._admission.leave(profile, answered=outcome is not None)
             self._metrics.request(result, outcome)
+            self._settle(ticket, attempts)
+            if self._recent is not None and plan is not None:
+                self._recent.record(profile, plan, outcome, result)
+
+    def _enter(self, profile: RequestProfile, now: float) -> tuple[RequestProfile, Ticket]:
+        """Past the tenant's policy and limits, then into this replica: its priority is what the policy leaves of it."""
+        profile, ticket = self._tenants.enter(profile)
+        try:
+            self._admission.enter(profile, now)
+        except RouterError:
+            ticket.cancel(self._clock.time())
+            raise
+        return profile, ticket
+
+    def _plan(self, profile: RequestProfile, ticket: Ticket) -> Plan:
+        """What to do, and what that is expected to take of the tenant's limits.
+
+        Raises:
+            RouterError: nothing can serve.
+        """
+        plan = self._decider.plan(profile)
+        self._metrics.decision.observe(plan.decision.decision_time_s)
+        self._decider.require(plan)
+        first = plan.ranking.ordered[0]
+        ticket.expect(first.input_tokens + first.output_tokens, first.cost_usd)
+        return plan
+
+    def _settle(self, ticket: Ticket, attempts: Sequence[AttemptOutcome]) -> None:
+        """All attempts count, also those that failed or were cancelled: they were made for this tenant."""
+        tokens = sum(a.usage.input + a.usage.output for a in attempts)
+        ticket.settle(tokens, sum(a.cost_usd for a in attempts), self._clock.time())
+        if self._meter is not None and attempts:
+            self._meter.record(ticket.tenant, attempts)
 
     def explain(self, profile: RequestProfile) -> Decision:
         """What `serve` would decide now, whole, and nothing done.
 
         Raises:
             UnknownModel, InvalidRequest: the request names something that does not exist.
+            PermissionDenied: the tenant may not ask for it.
         """
-        plan = self._decider.plan(profile)
+        plan = self._decider.plan(self._tenants.restrict(profile))
         return self._decider.full(plan)
 
     def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str:
@@ -94,10 +142,16 @@ class Director:
             RouterError: as `serve` does before its first event.
         """
         now = self._clock.monotonic()
-        self._admission.enter(profile, now)
+        profile, ticket = self._enter(profile, now)
         self._admission.leave(profile, answered=True)
-        plan = self._decider.plan(profile)
-        self._decider.require(plan)
+        try:
+            return self._pick(profile, ticket, now)
+        except Exception:
+            self._settle(ticket, ())
+            raise
+
+    def _pick(self, profile: RequestProfile, ticket: Ticket, now: float) -> Pick:
+        plan = self._plan(profile, ticket)
         ordered = plan.ranking.ordered
         attempt = None
         while ordered and attempt is None:
@@ -109,7 +163,14 @@ class Director:
             raise AssertionError  # pragma: no cover - require raises for an empty plan
         ttl = self._fleet.policies.dispatch.pick_ttl_s
         offered = ordered[: plan.decision.max_attempts]
-        self._picks.add(profile.request_id, attempt, offered[1:], now + ttl)
+        self._picks.add(
+            profile.request_id,
+            attempt,
+            offered[1:],
+            now + ttl,
+            tenant=profile.tenant,
+            ended=lambda attempts: self._settle(ticket, attempts),
+        )
         endpoints = tuple((reporting.candidate(f), f.row.backend) for f in offered)
         return Pick(
             pick_id=profile.request_id,

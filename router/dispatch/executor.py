@@ -36,9 +36,14 @@ class Executor:
         self._budget = budget
 
     async def run(
-        self, request: GenerateRequest, plan: Plan, policy: DispatchPolicy, started_at: float
+        self,
+        request: GenerateRequest,
+        plan: Plan,
+        policy: DispatchPolicy,
+        started_at: float,
+        attempts: list[AttemptOutcome],
     ) -> AsyncGenerator[ServeEvent]:
-        """Yields the events of one request.
+        """Yields the events of one request; `attempts` takes the outcome of each attempt, also of a cancelled one.
 
         Raises:
             UpstreamFailed, StreamBroken, DeadlineExceeded: see `router.errors`.
@@ -46,7 +51,6 @@ class Executor:
         self._budget.deposit()
         clock = self._feedback.clock
         routing_s = clock.monotonic() - started_at
-        attempts: list[AttemptOutcome] = []
         # What was asked for stays the base of every continuation: a continued request already holds text that was sent.
         asked, wanted = request, plan.profile
         sent = Transcript(wanted.on_stream_break)
@@ -81,7 +85,9 @@ class Executor:
                 )
                 return
             finally:
-                attempt.close(CANCELLED)
+                ended = attempt.close(CANCELLED)
+                if not attempts or attempts[-1] is not ended:
+                    attempts.append(ended)
             broken = attempt.first_at >= 0.0
             resume = StreamBreakAction.ERROR
             if broken:

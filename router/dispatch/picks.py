@@ -6,18 +6,23 @@ Each holds its reservation until it is reported or its time is over; the number 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backends.contract import Chunk, FinishReason, Usage
 from backends.errors import BackendError, by_code
 from router.dispatch.feedback import CANCELLED, OK, Attempt, Feedback
-from router.domain.outcome import PickReport
+from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.rows import Forecast
 from router.errors import AlreadyExists, InvalidRequest, NotFound, Shed, Violation
+
+Ended = Callable[[Sequence[AttemptOutcome]], None]
 
 
 @dataclass(slots=True)
 class _Out:
+    tenant: str
+    ended: Ended
     attempt: Attempt
     others: dict[str, Forecast]
     expires_at: float
@@ -34,8 +39,17 @@ class Picks:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, pick_id: str, attempt: Attempt, others: list[Forecast], expires_at: float) -> None:
-        """Remembers a pick.
+    def add(
+        self,
+        pick_id: str,
+        attempt: Attempt,
+        others: list[Forecast],
+        expires_at: float,
+        *,
+        tenant: str,
+        ended: Ended,
+    ) -> None:
+        """Remembers a pick. `ended` is called once, with its attempts, when it is reported or its time is over.
 
         Raises:
             AlreadyExists, Shed: the id is in use, or too many picks wait for their report.
@@ -49,7 +63,7 @@ class Picks:
         if pick_id in self._open:
             attempt.close(CANCELLED)
             raise AlreadyExists(f"a pick with the id '{pick_id}' is open", hint="Send another request id.")
-        self._open[pick_id] = _Out(attempt, {f.row.id: f for f in others}, expires_at)
+        self._open[pick_id] = _Out(tenant, ended, attempt, {f.row.id: f for f in others}, expires_at)
 
     def expire(self, now: float) -> None:
         """Drops the reservations that nobody reported on."""
@@ -57,7 +71,8 @@ class Picks:
             pick_id = next(iter(self._open))
             if self._open[pick_id].expires_at > now:
                 return
-            self._open.pop(pick_id).attempt.close(CANCELLED)
+            out = self._open.pop(pick_id)
+            out.ended((out.attempt.close(CANCELLED),))
 
     def report(self, report: PickReport) -> None:
         """Takes a report as if the attempt had been ours.
@@ -68,17 +83,20 @@ class Picks:
         """
         error = _error(report)
         out = self._open.get(report.pick_id)
-        if out is None:
+        # Ids are the callers' own words: one tenant's says nothing about another's.
+        if out is None or out.tenant != report.tenant:
             raise NotFound(f"no open pick has the id '{report.pick_id}'", hint="Report once, before expires_at.")
         attempt = out.attempt
+        attempts: list[AttemptOutcome] = []
         backend, usage = report.backend, report.usage
         if backend and backend != attempt.row.id:
             if backend not in out.others:
                 raise InvalidRequest(Violation("backend", f"'{backend}' was not offered by this pick"))
             other = self._feedback.begin(out.others[backend], force=True)
-            attempt.close(CANCELLED)
+            attempts.append(attempt.close(CANCELLED))
             if other is None:
                 del self._open[report.pick_id]
+                out.ended(attempts)
                 return
             attempt = other
         del self._open[report.pick_id]
@@ -99,7 +117,8 @@ class Picks:
         if report.ttft_s is not None:
             attempt.first_at = start + report.ttft_s
             attempt.last_at = start + (report.e2e_s if report.e2e_s is not None else report.ttft_s)
-        attempt.close(report.result, error)
+        attempts.append(attempt.close(report.result, error))
+        out.ended(attempts)
 
 
 def _error(report: PickReport) -> BackendError | None:

@@ -20,6 +20,7 @@ class PickReport:
     """How a picked request went, as its caller says; `result` is "OK" or a reason code, `backend` "" the choice."""
 
     pick_id: str
+    tenant: str = "default"
     backend: str = ""
     result: str = "OK"
     ttft_s: float | None = None

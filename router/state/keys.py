@@ -28,6 +28,12 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
                                      its last change
     {NAMESPACE}:usage-handed-in:INCARNATION   string   how many times that run of a replica has handed in its usage: a
                                      lower number than it knows tells it that something was lost; expires likewise
+    {NAMESPACE}:rate:TENANT:LIMIT   hash   one token bucket: "" -> "LEVEL AT", and for each process of a replica
+                                     "REPLICA/RUN" -> "AT HELD DEMAND CALL"; expires a minute after the bucket would be
+                                     full again
+    {NAMESPACE}:budget:TENANT:PERIOD   hash   dollars of a day ("2027-01-15") or a month ("2027-01"): "" -> spent by
+                                     processes that are gone, "REPLICA/RUN" -> "AT SPENT GRANTED CALL"; expires 2 days
+                                     (a day's) or 40 days (a month's) after its last change
 
 An envelope is `{"version":N,"at":UNIX_SECONDS,"doc":DOCUMENT}`, where `at` is the server's clock. A removed document
 leaves its envelope with `"doc":null`: the tombstone keeps its version, so that a restart with the same configuration
@@ -38,8 +44,8 @@ evict it (`maxmemory-policy noeviction`).
 Fields of a stream entry: kind, id, op ("set" or "removed"), version (of the document), at, actor, doc (absent when
 removed), more ("1" when the change goes on in the next entry: readers apply both or none).
 
-Fields of a revision: start (bytes of `changes` in all revisions before it, which is how the history is kept within its
-bytes), at, actor, origin, action, note, changes (JSON: a list of {kind, id, before, after}, null where it was not there).
+Fields of a revision: start (bytes of `changes` in all revisions before it: how the history is kept within its bytes),
+at, actor, origin, action, note, changes (JSON: a list of {kind, id, before, after}, null where it was not there).
 """
 
 from __future__ import annotations
@@ -128,6 +134,12 @@ class Keys:
 
     def usage_handed_in(self, incarnation: str) -> str:
         return f"{{{self.namespace}}}:usage-handed-in:{incarnation}"
+
+    def rate(self, tenant: str, limit: str) -> str:
+        return f"{{{self.namespace}}}:rate:{tenant}:{limit}"
+
+    def budget(self, tenant: str, period: str) -> str:
+        return f"{{{self.namespace}}}:budget:{tenant}:{period}"
 
     def documents(self, kind: Kind) -> str:
         return f"{{{self.namespace}}}:{kind.value}"
