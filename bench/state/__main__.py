@@ -27,6 +27,7 @@ from bench.state.registry import ROWS
 from bench.state.row import Findings, NotBuilt, Result, Row, Verdict
 
 WIDTH = 150
+WHY_CHARS = 400
 BUSY_CORES = 0.1
 ROW_LIMIT_S = {True: 240.0, False: 3_600.0}
 
@@ -53,7 +54,7 @@ def first_cause(error: BaseException) -> str:
     """The first failure in a group of them, short."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"[:2000]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:WHY_CHARS]
 
 
 async def run(rows: tuple[Row, ...], *, quick: bool, compiled: bool, progress: Progress) -> tuple[str, list[Result]]:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bench.state.row import Row
-from bench.state.rows import price_change
+from bench.state.rows import outage, price_change
 
-ROWS: tuple[Row, ...] = (*price_change.ROWS,)
+ROWS: tuple[Row, ...] = (*price_change.ROWS, *outage.ROWS)

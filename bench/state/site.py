@@ -36,6 +36,7 @@ UNCLEAN = re.compile(r"Traceback|never retrieved|never awaited|Exception ignored
 SERVING = re.compile(r"serving grpc=(\S+) admin=(\S+) http=(\S+)")
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 15.0
+FAULT_CHARS = 3_000
 HARDWARE = ("h100-sxm-80", "h200-sxm-141", "a100-sxm-80", "mi300x")
 CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 1 << 26))
 
@@ -161,7 +162,14 @@ class Site:
             if clean and status and not killed:
                 raise Unclean(f"{name} ended with {status}: {child.tail[-800:]}")
         if clean and (fault := UNCLEAN.search(text := _text(log))):
-            raise Unclean(f"{name} wrote {fault[0]!r}: {text[fault.start() : fault.start() + 1500]}")
+            self.lab.say(f"{name} wrote:\n{text[fault.start() :][:FAULT_CHARS]}")
+            raise Unclean(f"{name} wrote {fault[0]!r}: {_last_line(text[fault.start() :])}")
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback, the line that names the error; else the first line."""
+    lines = text.splitlines()
+    return next((line for line in lines[1:] if line and not line.startswith((" ", "Traceback"))), lines[0])[:300]
 
 
 async def _connect(name: str, child: Child, log: Path, stack: AsyncExitStack) -> Router:

@@ -20,13 +20,14 @@ from bench.state import admin
 from bench.state.lab import Lab
 from bench.state.row import Findings, Row
 from bench.state.site import Replicas, Router, Site
-from bench.state.stores import Server
 from bench.state.traffic import Traffic
 from router.v1 import admin_pb2 as pb
+from simulation.stores import start_standalone
 
 REPLICAS = 8
+LOADED_REPLICAS = 4
 RATE = 500.0
-CHANGES_PER_S = 10.0
+CHANGES_PER_S = 5.0
 WINDOW_S = 4.0
 CHEAP, DEAR = 0.1, 1000.0
 SEEN_LIMIT_S = 5.0
@@ -108,7 +109,7 @@ async def watched(lab: Lab, count: int) -> AsyncGenerator[tuple[list[Router], Ch
     """So many replicas on one store, each under watch."""
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(lab.upstream())
-        store = await stack.enter_async_context(Server(lab.new_folder("valkey")))
+        store = await stack.enter_async_context(start_standalone())
         # The others cost the same, so that requests spread over them when this one is dear.
         site = Site.build(lab, upstream, prices=(CHEAP, 90.0, 90.0, 90.0))
         replicas = await stack.enter_async_context(Replicas(site, store.url))
@@ -133,7 +134,7 @@ async def run_alone(lab: Lab, findings: Findings) -> None:
 
 async def run_under_load(lab: Lab, findings: Findings) -> None:
     count = lab.pick(1_000, 100)
-    async with watched(lab, REPLICAS) as (routers, changes):
+    async with watched(lab, LOADED_REPLICAS) as (routers, changes):
         traffic = Traffic(routers, rate=RATE, tokens=1)
         windows: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
         async with traffic.running():
