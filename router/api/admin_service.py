@@ -8,6 +8,7 @@ write is refused at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -17,12 +18,12 @@ import grpc.aio
 from router.api import rescue
 from router.api.admin_call import Context, answering
 from router.api.inference_service import request_id_of
+from router.api.price_desk import PriceDesk
 from router.api.wire import admin as wire
 from router.api.wire.admin import FleetRules
 from router.clock import Clock
 from router.domain.audit import Author
 from router.domain.fleet import Backend, Health, LiveLoad
-from router.domain.pricing import book_of
 from router.domain.snapshot import FleetSnapshot
 from router.errors import AlreadyExists, InvalidRequest, NotFound, StaleVersion, StoreUnavailable, Violation
 from router.settings.policies import parse_policies
@@ -47,12 +48,22 @@ class LiveState(Protocol):
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Translates; the store decides. `stop` ends the watches cleanly."""
 
-    def __init__(self, store: FleetStore, view: FleetView, *, live: LiveState, rules: FleetRules, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: FleetStore,
+        view: FleetView,
+        *,
+        live: LiveState,
+        rules: FleetRules,
+        clock: Clock,
+        feed_max_age_s: Mapping[str, float] | None = None,
+    ) -> None:
         self._store = store
         self._view = view
         self._live = live
         self._rules = rules
         self._clock = clock
+        self._prices = PriceDesk(store, view, clock=clock, feed_max_age_s=feed_max_age_s or {})
         self._stopping = False
         self._watchers: set[asyncio.Event] = set()
 
@@ -121,24 +132,21 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     @answering
     async def SetPrice(self, request: pb.SetPriceRequest, author: Author) -> pb.SetPriceResponse:
-        price = wire.decode_price(request.price, self._view.snapshot.backends)
         self._check_connected()
-        now = self._clock.time()
-        book = self._view.snapshot.prices.get((price.backend, price.model), book_of(price)).with_price(price, now=now)
-        written, fleet = await self._store.put_price(book, expected_version=request.expected_version, author=author)
+        entry, fleet = await self._prices.put(request, author)
         await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
-        return pb.SetPriceResponse(entry=wire.encode_price(written, price), fleet_version=fleet)
+        return pb.SetPriceResponse(entry=entry, fleet_version=fleet)
+
+    @answering
+    async def ClearPrice(self, request: pb.ClearPriceRequest, author: Author) -> pb.ClearPriceResponse:
+        self._check_write(request.expected_version)
+        entry, fleet = await self._prices.clear(request, author)
+        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        return pb.ClearPriceResponse(entry=entry, fleet_version=fleet)
 
     @answering
     async def ListPrices(self, request: pb.ListPricesRequest, _author: Author) -> pb.ListPricesResponse:
-        snapshot = self._view.snapshot
-        now = self._clock.time()
-        wanted = [
-            wire.encode_price(book, price)
-            for _, book in sorted(snapshot.prices.items())
-            if request.backend in {"", book.backend} and (price := book.listed_at(now)) is not None
-        ]
-        return pb.ListPricesResponse(prices=wanted, fleet_version=snapshot.version)
+        return await self._prices.listing(request)
 
     @answering
     async def GetPolicies(self, _request: pb.GetPoliciesRequest, _author: Author) -> pb.GetPoliciesResponse:

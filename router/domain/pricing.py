@@ -144,11 +144,9 @@ class PriceBook:
     def with_price(self, price: Price, *, now: float) -> PriceBook:
         """The book with one more price; what it replaces, and what nobody can be charged any more, is left out.
 
-        A price without a beginning takes the place of all of its source that have begun; one that has an end begins
-        now, so that what was before comes back.
+        A price without a beginning takes the place of all of its source that have begun.
         """
-        if price.effective_at is None and price.expires_at is not None:
-            price = replace(price, effective_at=now)
+        price = dated(price, now=now)
         kept = [p for p in self.prices if _slot(p) != _slot(price)]
         if price.effective_at is None:
             kept = [p for p in kept if _origin(p) != _origin(price) or _begins(p) > now]
@@ -159,6 +157,13 @@ class PriceBook:
         """The book without the prices of one source."""
         kept = (p for p in self.prices if not (p.source_kind is source_kind and feed in {"", p.feed}))
         return replace(self, prices=tuple(kept))
+
+
+def dated(price: Price, *, now: float) -> Price:
+    """A price that has an end but no beginning begins now, so that what was before comes back."""
+    if price.effective_at is None and price.expires_at is not None:
+        return replace(price, effective_at=now)
+    return price
 
 
 def book_of(price: Price) -> PriceBook:

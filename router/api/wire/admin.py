@@ -1,7 +1,7 @@
 """Admin messages to domain values and back; everything wrong with a message is found in one go and named by its field.
 
-The rules of a backend, a price and the policies are those of the configuration files: what can be written there can be
-registered here, and the other way round.
+The rules of a backend and the policies are those of the configuration files: what can be written there can be
+registered here, and the other way round. Prices are in `prices`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from router.api.wire.checks import Checks
+from router.api.wire.times import timestamp
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import (
     Backend,
@@ -23,21 +22,18 @@ from router.domain.fleet import (
     PrivacyLevel,
     ServedModel,
 )
-from router.domain.pricing import Price, PriceBook, Source
 from router.errors import InvalidRequest, Violation
 from router.settings.fleet import validate_backend
-from router.settings.prices import contradictions
 from router.v1 import admin_pb2 as pb
 from router.v1 import common_pb2 as common
 
 MAX_MODELS = 1_000
 MAX_LABELS = 64
-_YEAR_10000 = 253_402_300_800
 
 _CAPABILITIES: Mapping[int, Capability] = {
     common.Capability.Value(f"CAPABILITY_{capability.name}"): capability for capability in Capability
 }
-_HEALTH_NUMBERS: Mapping[HealthState, common.HealthState] = {
+HEALTH_NUMBERS: Mapping[HealthState, common.HealthState] = {
     HealthState.UNKNOWN: common.HEALTH_STATE_UNKNOWN,
     HealthState.HEALTHY: common.HEALTH_STATE_HEALTHY,
     HealthState.SUSPECT: common.HEALTH_STATE_SUSPECT,
@@ -53,7 +49,6 @@ _PATHS = {
     "tokens_per_minute": "limits.tokens_per_minute",
 }
 _DEFAULT = Backend(id="", wire="", address="", models=())
-_DEFAULT_PRICE = Price(backend="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,69 +149,18 @@ def encode_backend(backend: Backend, health: Health, live: LiveLoad, catalogue: 
         spec.limits.tokens_per_minute = backend.tokens_per_minute
     seen = live.health or health
     state = pb.BackendState(
-        health=_HEALTH_NUMBERS[seen.state],
+        health=HEALTH_NUMBERS[seen.state],
         health_reason=seen.reason,
-        health_since=_timestamp(seen.since or None),
+        health_since=timestamp(seen.since or None),
         drained=backend.drained,
         in_flight=live.in_flight,
         running=live.running,
         waiting=live.waiting,
         kv_cache_usage=live.kv_cache_usage,
-        load_at=_timestamp(live.load_at_unix),
+        load_at=timestamp(live.load_at_unix),
         health_version=health.version,
     )
     return pb.Backend(spec=spec, version=backend.version, state=state)
-
-
-def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
-    """The price that a message describes.
-
-    Raises:
-        InvalidRequest: with every field that breaks a rule; `backends` tells which models are served.
-    """
-    checks = Checks()
-    checks.text("price.backend", message.backend, required=True)
-    electricity = _amount(checks, message, "electricity_usd_per_kwh")
-    price = Price(
-        backend=message.backend,
-        model=checks.text("price.model", message.model),
-        input_usd_per_mtok=_amount(checks, message, "input_usd_per_mtok"),
-        cached_input_usd_per_mtok=_amount(checks, message, "cached_input_usd_per_mtok"),
-        cache_write_usd_per_mtok=_amount(checks, message, "cache_write_usd_per_mtok"),
-        output_usd_per_mtok=_amount(checks, message, "output_usd_per_mtok"),
-        request_usd=_amount(checks, message, "request_usd"),
-        usd_per_hour=_amount(checks, message, "usd_per_hour"),
-        elastic_fraction=_share(checks, message, "elastic_fraction", _DEFAULT_PRICE.elastic_fraction),
-        electricity_usd_per_kwh=_DEFAULT_PRICE.electricity_usd_per_kwh if electricity is None else electricity,
-        batch_discount=_share(checks, message, "batch_discount", _DEFAULT_PRICE.batch_discount),
-        source=checks.text("price.source", message.source) or "admin",
-        source_kind=Source.ADMIN,
-        effective_at=_moment(checks, message, "effective_at"),
-        expires_at=_moment(checks, message, "expires_at"),
-    )
-    _check_whole(checks, price, backends.get(price.backend))
-    checks.raise_any()
-    return price
-
-
-def encode_price(book: PriceBook, price: Price) -> pb.PriceEntry:
-    message = pb.Price(
-        backend=price.backend,
-        model=price.model,
-        input_usd_per_mtok=price.input_usd_per_mtok,
-        cached_input_usd_per_mtok=price.cached_input_usd_per_mtok,
-        cache_write_usd_per_mtok=price.cache_write_usd_per_mtok,
-        output_usd_per_mtok=price.output_usd_per_mtok,
-        request_usd=price.request_usd,
-        usd_per_hour=price.usd_per_hour,
-        elastic_fraction=price.elastic_fraction,
-        electricity_usd_per_kwh=price.electricity_usd_per_kwh,
-        batch_discount=price.batch_discount,
-        source=price.source,
-        effective_at=_timestamp(price.effective_at),
-        expires_at=_timestamp(price.expires_at),
-    )
-    return pb.PriceEntry(price=message, version=book.version, changed_at=_timestamp(book.changed_at or None))
 
 
 def encode_change(change: Change) -> pb.WatchChangesResponse:
@@ -226,7 +170,7 @@ def encode_change(change: Change) -> pb.WatchChangesResponse:
         id=change.id,
         operation=change.operation,
         version=change.version,
-        changed_at=_timestamp(change.at),
+        changed_at=timestamp(change.at),
         actor=change.actor,
     )
 
@@ -243,42 +187,3 @@ def _served(message: pb.ServedModel) -> ServedModel:
         context_tokens=message.context_tokens if message.HasField("context_tokens") else None,
         bytes_per_weight=message.bytes_per_weight if message.HasField("bytes_per_weight") else None,
     )
-
-
-def _amount(checks: Checks, message: pb.Price, name: str) -> float | None:
-    if not message.HasField(name):
-        return None
-    return checks.number(f"price.{name}", getattr(message, name), low=0.0)
-
-
-def _share(checks: Checks, message: pb.Price, name: str, default: float) -> float:
-    if not message.HasField(name):
-        return default
-    value: float = getattr(message, name)
-    checks.number(f"price.{name}", value, low=0.0, high=1.0)
-    return value
-
-
-def _check_whole(checks: Checks, price: Price, backend: Backend | None) -> None:
-    """The rules that hold between fields; those of prices.yaml."""
-    for field, what in contradictions(price):
-        checks.add(f"price.{field}" if field else "price", what)
-    if price.model and backend is not None and price.model not in {served.model for served in backend.models}:
-        checks.add("price.model", f"backend '{backend.id}' does not serve '{price.model}'")
-
-
-def _moment(checks: Checks, message: pb.Price, name: str) -> float | None:
-    if not message.HasField(name):
-        return None
-    moment: Timestamp = getattr(message, name)
-    if not 0 <= moment.seconds < _YEAR_10000 or not 0 <= moment.nanos < 1_000_000_000:
-        checks.add(f"price.{name}", "must be a time between the years 1970 and 9999")
-        return None
-    return moment.seconds + moment.nanos / 1e9
-
-
-def _timestamp(unix: float | None) -> Timestamp | None:
-    if unix is None:
-        return None
-    micros = round(unix * 1e6)
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1_000)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.api.wire.admin import FleetRules, decode_backend, decode_price, encode_backend, encode_change, encode_price
+from router.api.wire.admin import FleetRules, decode_backend, encode_backend, encode_change
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Capability, Change, Health, HealthState, LiveLoad, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
-from router.domain.pricing import Price
 from router.errors import InvalidRequest
 from router.v1 import admin_pb2 as pb
 from router.v1 import common_pb2 as common
@@ -60,34 +55,12 @@ BACKENDS = st.builds(
     network_rtt_s=st.floats(0, 60),
     first_token_timeout_s=st.none() | st.floats(0.001, 3600),
 )
-USD = st.none() | st.floats(0, 1e6)
-TIMES = st.none() | st.integers(0, 4_000_000_000).map(float)
-PRICES = st.builds(
-    Price,
-    backend=WORDS,
-    model=WORDS | st.just(""),
-    request_usd=st.floats(0, 1),
-    cached_input_usd_per_mtok=USD,
-    cache_write_usd_per_mtok=USD,
-    usd_per_hour=USD,
-    elastic_fraction=st.floats(0, 1),
-    electricity_usd_per_kwh=st.floats(0, 10),
-    batch_discount=st.floats(0, 1),
-    source=WORDS,
-    effective_at=TIMES,
-)
 
 
 @given(BACKENDS)
 def test_a_backend_goes_there_and_back(backend: Backend) -> None:
     """Every field of a valid backend survives the message that describes it."""
     assert decode_backend(encode_backend(backend, Health(), LiveLoad(), CATALOGUE).spec, RULES) == backend
-
-
-@given(PRICES)
-def test_a_price_goes_there_and_back(price: Price) -> None:
-    """Every field of a valid price survives the message that describes it."""
-    assert decode_price(encode_price(price).price, {}) == price
 
 
 @given(st.binary(max_size=200))
@@ -110,39 +83,6 @@ def test_an_empty_specification_takes_the_defaults_of_the_file() -> None:
     message = pb.BackendSpec(id="a", wire="w", address="http://h", models=[pb.ServedModel(model="m1")])
     expected = Backend(id="a", wire="w", address="http://h", models=(ServedModel(model="m1"),))
     assert decode_backend(message, RULES) == expected
-
-
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({}, "price"),
-        ({"usd_per_hour": math.inf}, "price.usd_per_hour"),
-        ({"usd_per_hour": 1.0, "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}, "price.usd_per_hour"),
-        ({"output_usd_per_mtok": 1.0}, "price"),
-        ({"request_usd": 1.0, "batch_discount": 1.5}, "price.batch_discount"),
-        ({"request_usd": 1.0, "electricity_usd_per_kwh": -0.1}, "price.electricity_usd_per_kwh"),
-        ({"request_usd": 1.0, "model": "unserved"}, "price.model"),
-        ({"request_usd": 1.0, "source": "x\n"}, "price.source"),
-    ],
-)
-def test_a_wrong_price_is_refused_by_field(fields: dict[str, Any], named: str) -> None:
-    """Each rule of a price names the field that breaks it."""
-    backends = {"a": Backend(id="a", wire="w", address="", models=(ServedModel(model="m1"),))}
-    with pytest.raises(InvalidRequest) as error:
-        decode_price(pb.Price(backend="a", **fields), backends)
-    assert named in {violation.field for violation in error.value.violations}
-
-
-def test_a_price_must_end_after_it_begins() -> None:
-    """An expiry that is not after the beginning, or not a time, is refused."""
-    message = pb.Price(backend="a", request_usd=1.0)
-    message.effective_at.FromSeconds(100)
-    message.expires_at.FromSeconds(100)
-    with pytest.raises(InvalidRequest, match="must be after effective_at"):
-        decode_price(message, {})
-    message.expires_at.nanos = 2_000_000_000
-    with pytest.raises(InvalidRequest, match="must be a time"):
-        decode_price(message, {})
 
 
 def test_every_health_state_is_shown() -> None:
