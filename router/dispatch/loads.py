@@ -58,7 +58,7 @@ class Loads:
         passive: Passive,
         clock: Clock,
         replica: str,
-        requests_in_flight: Callable[[], int],
+        requests_in_flight: Callable[[], int] = lambda: 0,
     ) -> None:
         self._fleet = fleet
         self._busy = busy

@@ -1,0 +1,241 @@
+"""The health of the fleet as this replica judges it, and how all replicas come to agree on it.
+
+Whoever holds the lease of a backend judges it, by its own probes and by the attempts of all replicas, and writes what
+changed with the lease's fence; the others take that over. Nobody waits for the store: this replica acts on its own
+judgement at once, and while the store is away every replica judges everything for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Protocol
+
+import structlog
+
+from backends.contract import LoadReport
+from router.clock import Clock
+from router.dispatch.fleet import Fleet, Member
+from router.dispatch.loads import Loads
+from router.domain.fleet import Health, HealthState
+from router.domain.snapshot import FleetSnapshot
+from router.errors import RouterError
+from router.resilience.health_state import HealthMachine, HealthRules
+from router.state.keys import Fence
+
+log = structlog.get_logger(__name__)
+MAX_WRITES_AT_ONCE = 16
+NOT_KNOWN = Health()
+
+
+class HealthStore(Protocol):
+    """The part of the fleet store that health needs."""
+
+    async def put_health(
+        self, backend_id: str, health: Health, *, expected_version: int, actor: str, fence: Fence | None = None
+    ) -> tuple[Health, int]: ...
+
+
+class HealthView(Protocol):
+    """The part of the fleet view that health needs."""
+
+    @property
+    def snapshot(self) -> FleetSnapshot: ...
+
+    @property
+    def connected(self) -> bool: ...
+
+
+class LeaseHolder(Protocol):
+    """Who probes and judges which backend."""
+
+    @property
+    def current(self) -> bool:
+        """It is known; when not, everybody probes everything."""
+        ...
+
+    def fence(self, backend_id: str) -> Fence | None:
+        """The right to judge a backend; None when it is not ours."""
+        ...
+
+
+class FleetHealth:
+    """One machine per backend of the fleet. `clock.time()` must be the time that all replicas share.
+
+    Without `leases` this replica judges everything and writes unfenced.
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        store: HealthStore,
+        view: HealthView,
+        leases: LeaseHolder | None,
+        loads: Loads,
+        clock: Clock,
+        replica: str,
+    ) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._view = view
+        self._leases = leases
+        self._loads = loads
+        self._clock = clock
+        self._replica = replica
+        self._rules = HealthRules()
+        self._machines: dict[str, HealthMachine] = {}
+        self._suspects: set[str] = set()
+        # Judged otherwise than the fleet agrees; being written; the version that was written last.
+        self._unsaid: set[str] = set()
+        self._writing: set[str] = set()
+        self._written: dict[str, int] = {}
+        # What the rows have instead of the snapshot's, because it could not be written, and the snapshot it was put on.
+        self._own_view: dict[str, Health] = {}
+        self._put_on: FleetSnapshot | None = None
+        self._fleet_version = -1
+        self._config_version = -1
+
+    def judges(self, backend_id: str) -> bool:
+        """Whether this replica is to probe and judge a backend now."""
+        leases = self._leases
+        return leases is None or not leases.current or leases.fence(backend_id) is not None
+
+    def probed(self, member: Member, report: LoadReport) -> None:
+        """Takes in a probe of this replica."""
+        now = self._clock.time()
+        machine = self._machine(member, now)
+        if report.warming:
+            machine.probe_warming(now, self._replica, report.reason)
+        elif report.healthy:
+            machine.probe_succeeded(now, self._replica)
+        else:
+            machine.probe_failed(now, self._replica, report.reason)
+        self._act(member, machine)
+
+    def follow(self, member: Member) -> None:
+        """Another replica judged this backend up to now: its word counts."""
+        now = self._clock.time()
+        machine = self._machine(member, now)
+        agreed = self._agreed(member.backend.id)
+        if agreed.state is not HealthState.UNKNOWN:
+            machine.adopt(now, agreed)
+        self._suspects.discard(member.backend.id)
+        self._unsaid.discard(member.backend.id)
+        member.live.ejected = member.live.warming = False
+        member.live.ejected_reason = ""
+
+    def sweep(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        """Called often: weighs the attempts of all replicas, and sees to it that what changed is written."""
+        now, monotonic = self._clock.time(), self._clock.monotonic()
+        self._keep_up(now)
+        for backend_id in self._loads.failing(monotonic) | self._suspects:
+            member = self._fleet.members.get(backend_id)
+            if member is not None and self.judges(backend_id):
+                machine = self._machine(member, now)
+                machine.attempts(now, self._loads.evidence(backend_id, monotonic))
+                self._act(member, machine)
+        blocked = not self._view.connected or (self._leases is not None and not self._leases.current)
+        own_view = {}
+        for backend_id in list(self._unsaid):
+            machine = self._machines[backend_id]
+            agreed = self._agreed(backend_id)
+            if machine.state is agreed.state or not self.judges(backend_id):
+                self._unsaid.discard(backend_id)
+                continue
+            if blocked or backend_id in self._own_view:
+                own_view[backend_id] = machine.health
+            # A version that was written and has not come back through the change stream yet is not written again.
+            written = self._written.get(backend_id, -1)
+            if not blocked and written <= agreed.version and len(self._writing) < MAX_WRITES_AT_ONCE:
+                self._write(backend_id, machine.health, agreed.version, spawn)
+        if own_view != self._own_view or (own_view and self._view.snapshot is not self._put_on):
+            self._own_view = own_view
+            self.apply()
+
+    def apply(self) -> None:
+        """Lets the fleet run the snapshot, with this replica's own judgement where that could not be written."""
+        snapshot = self._view.snapshot
+        self._put_on = snapshot
+        own = {name: health for name, health in self._own_view.items() if name in snapshot.backends}
+        self._fleet.apply(replace(snapshot, health=snapshot.health | own) if own else snapshot)
+
+    def _write(
+        self,
+        backend_id: str,
+        health: Health,
+        expected_version: int,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        if backend_id not in self._writing:
+            self._writing.add(backend_id)
+            spawn(self._put(backend_id, health, expected_version))
+
+    async def _put(self, backend_id: str, health: Health, expected_version: int) -> None:
+        fence = self._leases.fence(backend_id) if self._leases is not None else None
+        try:
+            if fence is not None or self._leases is None:
+                written, _ = await self._store.put_health(
+                    backend_id, health, expected_version=expected_version, actor=self._replica, fence=fence
+                )
+                self._written[backend_id] = written.version
+        except RouterError as error:
+            # The lease is another's by now, another was first, or the store is away: the next sweep compares again.
+            log.debug("health_not_written", backend=backend_id, reason=error.reason)
+        finally:
+            self._writing.discard(backend_id)
+
+    def _act(self, member: Member, machine: HealthMachine) -> None:
+        """Puts the judgement into effect here, at once."""
+        backend_id, live, state = member.backend.id, member.live, machine.state
+        if machine.taken_out is not live.ejected:
+            say = log.warning if machine.taken_out else log.info
+            name = "backend_ejected" if machine.taken_out else "backend_back"
+            say(name, backend=backend_id, reason=machine.health.reason, evidence=machine.health.evidence)
+        live.ejected = machine.taken_out
+        live.ejected_reason = machine.health.reason if machine.taken_out else ""
+        live.warming = state is HealthState.WARMING
+        if state is HealthState.SUSPECT:
+            self._suspects.add(backend_id)
+        else:
+            self._suspects.discard(backend_id)
+        if state is not self._agreed(backend_id).state:
+            self._unsaid.add(backend_id)
+
+    def _agreed(self, backend_id: str) -> Health:
+        return self._view.snapshot.health.get(backend_id, NOT_KNOWN)
+
+    def _machine(self, member: Member, now: float) -> HealthMachine:
+        backend_id = member.backend.id
+        machine = self._machines.get(backend_id)
+        if machine is None:
+            machine = self._machines[backend_id] = HealthMachine(self._rules)
+            agreed = self._agreed(backend_id)
+            if agreed.state is not HealthState.UNKNOWN:
+                machine.adopt(now, agreed)
+        machine.drained(now, drained=member.backend.drained)
+        return machine
+
+    def _keep_up(self, now: float) -> None:
+        """Takes over what operators changed: policies, backends that are gone, drains."""
+        eject_after = self._fleet.policies.dispatch.eject_after_probes
+        if eject_after != self._rules.eject_after_probes:
+            self._rules = replace(self._rules, eject_after_probes=eject_after)
+            for machine in self._machines.values():
+                machine.rules = self._rules
+        snapshot = self._view.snapshot
+        if snapshot.config_version == self._config_version and self._fleet.version == self._fleet_version:
+            return
+        if snapshot.config_version != self._config_version:
+            self._config_version = snapshot.config_version
+            for member in self._fleet.members.values():
+                known = self._machines.get(member.backend.id)
+                drained = known is not None and known.state is HealthState.DRAINING
+                if member.backend.drained is not drained and self.judges(member.backend.id):
+                    self._act(member, self._machine(member, now))
+        self._fleet_version = self._fleet.version
+        for backend_id in [name for name in self._machines if name not in self._fleet.members]:
+            del self._machines[backend_id]
+            self._written.pop(backend_id, None)
+            self._suspects.discard(backend_id)
+            self._unsaid.discard(backend_id)
