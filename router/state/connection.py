@@ -13,7 +13,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from router.errors import StoreUnavailable
 from router.state.url import (
     Address,
     BadStoreUrlError,
+    StoreOptions,
     StoreUrl,
     Topology,
     mask,
@@ -37,30 +38,6 @@ from router.state.url import (
 __all__ = ["BadStoreUrlError", "StoreOptions", "mask", "open_client", "parse_store_url", "reach", "store_identity"]
 
 _VERIFY = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions:
-    """What is configured beside the URL; each wins over the same in the URL.
-
-    Attributes:
-        username: of the data servers; the name itself or a reference.
-        password: a reference, "env:NAME" or "file:PATH"; never the password itself.
-        sentinel_username: of the Sentinels, which have users of their own.
-        sentinel_password: a reference.
-        ssl_ca_certs: file of the CAs to trust; the ssl_* are for URLs with TLS only.
-        acknowledge_replicas: a replicated call ends well when so many replicas have it; None: 1 with Sentinel, else 0.
-    """
-
-    username: str | None = None
-    password: str | None = None
-    sentinel_username: str | None = None
-    sentinel_password: str | None = None
-    ssl_ca_certs: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    ssl_check_hostname: bool | None = None
-    acknowledge_replicas: int | None = None
 
 
 class Dialer:

@@ -82,6 +82,30 @@ class StoreUrl:
     tls: Tls | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """What is configured beside the URL; each wins over the same in the URL.
+
+    Attributes:
+        username: of the data servers; the name itself or a reference.
+        password: a reference, "env:NAME" or "file:PATH"; never the password itself.
+        sentinel_username: of the Sentinels, which have users of their own.
+        sentinel_password: a reference.
+        ssl_ca_certs: file of the CAs to trust; the ssl_* are for URLs with TLS only.
+        acknowledge_replicas: a replicated call ends well when so many replicas have it; None: 1 with Sentinel, else 0.
+    """
+
+    username: str | None = None
+    password: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    ssl_ca_certs: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_check_hostname: bool | None = None
+    acknowledge_replicas: int | None = None
+
+
 def parse_store_url(url: str) -> StoreUrl:
     """A URL in its parts.
 

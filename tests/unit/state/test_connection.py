@@ -1,4 +1,4 @@
-"""The URL of the store and what is configured beside it: what is accepted, and clear words, without secrets, for what is not."""
+"""The URL of the store and what is beside it: what is accepted, and clear words, without secrets, for what is not."""
 
 from __future__ import annotations
 
@@ -131,11 +131,10 @@ def test_no_url_shows_its_password(scheme: str, user: str, password: str, tail: 
     url = f"{scheme}://{user}:{password}@{tail}"
     assert "s3cr3t" not in mask(url)
     try:
-        parsed = parse_store_url(url)
+        shown = repr(parse_store_url(url))
     except BadStoreUrlError as error:
-        assert "s3cr3t" not in str(error)
-    else:
-        assert "s3cr3t" not in repr(parsed)
+        shown = str(error)
+    assert "s3cr3t" not in shown
 
 
 def test_masking() -> None:
