@@ -34,9 +34,17 @@ _LAST_ROWS = 100
 
 
 class Journal:
-    """Made by `Journal.open`; `close` it."""
+    """`open` it first, `close` it in the end.
 
-    def __init__(self, directory: Path, incarnation: str, cells: Cells, clock: Clock) -> None:
+    Attributes:
+        failed: what is appended now is in memory only.
+        size: bytes of the file.
+        rewrites: times that a new file took over.
+    """
+
+    def __init__(
+        self, directory: Path, incarnation: str, cells: Cells, clock: Clock, *, rewrite_bytes: int = REWRITE_BYTES
+    ) -> None:
         self._directory = directory
         self._incarnation = incarnation
         self._cells = cells
@@ -45,7 +53,7 @@ class Journal:
         self._path = directory
         self._number = 0
         self._unflushed = False
-        self._rewrite_at = REWRITE_BYTES
+        self._rewrite_bytes = self._rewrite_at = rewrite_bytes
         self._retry_at = 0.0
         # While a rewrite runs: what has changed since it began.
         self._since: dict[CellKey, None] | None = None
@@ -122,7 +130,7 @@ class Journal:
             if self._since:
                 size += _write_all(new, self._frame(list(self._since)))
             old, old_path, self._file, self._path, new = self._file, self._path, new, path, -1
-            self.size, self._rewrite_at, self._unflushed = size, max(REWRITE_BYTES, 2 * size), True
+            self.size, self._rewrite_at, self._unflushed = size, max(self._rewrite_bytes, 2 * size), True
             self.rewrites += 1
             if self.failed:
                 self.failed = False
@@ -132,7 +140,7 @@ class Journal:
                 self._fail(str(error))
             else:
                 # The file that is being written is still whole.
-                self._rewrite_at = self.size + REWRITE_BYTES
+                self._rewrite_at = self.size + self._rewrite_bytes
                 _log.warning("the usage journal in %s cannot be shortened: %s", self._directory, error)
             return
         finally:

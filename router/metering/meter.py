@@ -15,7 +15,7 @@ from router.domain.outcome import AttemptOutcome
 from router.domain.usage import HOUR_S
 from router.metering.cells import MAX_CELLS, Cell, CellKey, Cells
 from router.metering.heritage import Legacy, journals, read_dead
-from router.metering.journal import Journal
+from router.metering.journal import REWRITE_BYTES, Journal
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,15 @@ class Meter:
         inherited: journals of dead processes that were taken over.
     """
 
-    def __init__(self, directory: Path | None, incarnation: str, clock: Clock, *, max_cells: int = MAX_CELLS) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        incarnation: str,
+        clock: Clock,
+        *,
+        max_cells: int = MAX_CELLS,
+        rewrite_bytes: int = REWRITE_BYTES,
+    ) -> None:
         self.incarnation = incarnation
         self.cells = Cells(limit=max_cells)
         self.implausible = 0
@@ -58,7 +66,7 @@ class Meter:
         if directory is None:
             _log.warning("no directory for the usage journal: a kill of this process loses what is not handed in")
         else:
-            self._journal = Journal(directory, incarnation, self.cells, clock)
+            self._journal = Journal(directory, incarnation, self.cells, clock, rewrite_bytes=rewrite_bytes)
             self._journal.open()
 
     @property

@@ -30,17 +30,23 @@ class UsageLedger(Protocol):
     """Where the usage of all replicas comes together; `router.state.usage.UsageStore` is one."""
 
     async def hand_in(
-        self, session: str, expected: int, entries: Sequence[tuple[str, UsageKey, UsageTotals]]
+        self,
+        session: str,
+        known: int,
+        entries: Sequence[tuple[str, UsageKey, UsageTotals]],
+        *,
+        after_loss: bool = False,
     ) -> int | None:
         """Sets totals, where they are later than what is there.
 
         Args:
             session: whose hand-ins are numbered.
-            expected: the number of the last one that was answered; 0 at first and after a loss.
+            known: the number of the last one that was answered; 0 at first.
             entries: the incarnation that counted, what it counted, and what that has come to.
+            after_loss: the store is known to be behind.
 
         Returns:
-            The number of this hand-in; None when the store is behind `expected`: then nothing was set.
+            The number of this hand-in, past `known`; None when the store is behind that: then nothing was set.
 
         Raises:
             StoreUnavailable: no good answer in time; the totals may have been set.
@@ -63,6 +69,7 @@ class UsageSync:
         self._clock = clock
         self._keep_s = keep_s
         self._number = 0
+        self._lost = False
         self._away = False
         self.handed_in = 0
         self.failures = 0
@@ -91,17 +98,19 @@ class UsageSync:
             taken = cells.take(BATCH)
             entries = [(key[1], UsageKey(key[0], *key[2:]), totals_of(numbers)) for key, numbers in taken]
             try:
-                number = await self._ledger.hand_in(self._meter.incarnation, self._number, entries)
+                number = await self._ledger.hand_in(
+                    self._meter.incarnation, self._number, entries, after_loss=self._lost
+                )
             except BaseException:
                 cells.give_back(key for key, _ in taken)
                 raise
             if number is None:
-                self._number = 0
+                self._lost = True
                 self.refills += 1
                 cells.change_all()
                 _log.warning("the state store lost usage: handing in all %d totals again", len(cells))
                 continue
-            self._number = number
+            self._number, self._lost = number, False
             self.handed_in += len(taken)
             if len(taken) < BATCH:
                 break

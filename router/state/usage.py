@@ -35,7 +35,9 @@ class UsageStore:
         self._sizes = load_script("usage_sizes")
         self.unreadable = 0
 
-    async def hand_in(self, session: str, expected: int, entries: Sequence[Entry]) -> int | None:
+    async def hand_in(
+        self, session: str, known: int, entries: Sequence[Entry], *, after_loss: bool = False
+    ) -> int | None:
         """Sets totals; see `router.metering.sync.UsageLedger`.
 
         Raises:
@@ -43,7 +45,7 @@ class UsageStore:
         """
         keys = [self._keys.usage_handed_in(session)]
         index: dict[int, int] = {}
-        args: list[str | int] = [expected, USAGE_S]
+        args: list[str | int] = [known, int(after_loss), USAGE_S]
         for incarnation, key, totals in entries:
             if (at := index.get(key.hour)) is None:
                 keys.append(self._keys.usage(key.hour))
