@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bench.state.row import Row
-from bench.state.rows import outage, price_change
+from bench.state.rows import outage, price_change, soak, wiped
 
-ROWS: tuple[Row, ...] = (*price_change.ROWS, *outage.ROWS)
+ROWS: tuple[Row, ...] = (*price_change.ROWS, *outage.ROWS, *wiped.ROWS, *soak.ROWS)

@@ -188,7 +188,7 @@ ROWS = (
     ),
     Row(
         name="price-change-load",
-        title=f"same while {RATE:g} requests/s are served",
+        title=f"the same while {RATE:g} requests/s are served",
         does="the same with requests on all replicas, in windows with and without changes",
         run=run_under_load,
     ),
