@@ -22,6 +22,7 @@ from typing import Any, cast
 import grpc.aio
 
 from router.api import rescue
+from router.api.authenticate import Authenticator
 from router.api.rescue import REQUEST_ID_KEY
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
@@ -29,6 +30,8 @@ from router.api.wire.proto_response import encode_decision, encode_event, encode
 from router.clock import Clock
 from router.dispatch.directing import Directing
 from router.dispatch.events import Chunk, ServeEvent
+from router.domain.request import RequestProfile
+from router.domain.tenant import DEFAULT_TENANT
 from router.errors import RouterError, ShuttingDown
 from router.v1 import inference_pb2 as pb
 from router.v1 import inference_pb2_grpc
@@ -95,11 +98,12 @@ async def _send(events: AsyncGenerator[ServeEvent], context: Context, *, explain
 
 
 class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
-    """Translates; the director decides."""
+    """Translates; the director decides. Without an authenticator everybody is the default tenant."""
 
-    def __init__(self, director: Directing, clock: Clock) -> None:
+    def __init__(self, director: Directing, clock: Clock, authenticator: Authenticator | None = None) -> None:
         self._director = director
         self._clock = clock
+        self._authenticator = authenticator
         self._streams: set[asyncio.Task[Any]] = set()
         self._cut_off = False
 
@@ -114,7 +118,9 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self._streams.add(task)
         try:
             async with _Call(context) as request_id:
-                content, profile = decode_generate(request, request_id=request_id, deadline_s=self._deadline_s(context))
+                tenant = self._tenant(context)
+                deadline_s = self._deadline_s(context)
+                content, profile = decode_generate(request, request_id=request_id, deadline_s=deadline_s, tenant=tenant)
                 async with aclosing(self._director.serve(content, profile)) as events:
                     try:
                         await _send(events, context, explain=profile.explain)
@@ -131,17 +137,17 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
 
     async def Pick(self, request: pb.PickRequest, context: Context) -> pb.PickResponse:
         async with _Call(context) as request_id:
-            profile = decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context))
+            profile = self._profile(request, request_id, context)
             return encode_pick(self._director.pick(profile), explain=profile.explain)
 
     async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
         async with _Call(context):
-            self._director.report(decode_report(request))
+            self._director.report(decode_report(request, tenant=self._tenant(context)))
             return pb.ReportResponse()
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
         async with _Call(context) as request_id:
-            profile = decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context))
+            profile = self._profile(request, request_id, context)
             decision = self._director.explain(profile)
             backend = request.why_not_backend
             return pb.ExplainResponse(
@@ -155,7 +161,20 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         context: Context,
     ) -> pb.ListModelsResponse:
         async with _Call(context):
+            self._tenant(context)
             return encode_models(self._director.models())
+
+    def _profile(
+        self, request: pb.PickRequest | pb.ExplainRequest, request_id: str, context: Context
+    ) -> RequestProfile:
+        tenant = self._tenant(context)
+        return decode_profile(request, request_id=request_id, deadline_s=self._deadline_s(context), tenant=tenant)
+
+    def _tenant(self, context: Context) -> str:
+        """The tenant of the call's key, before anything else of the call is looked at."""
+        if self._authenticator is None:
+            return DEFAULT_TENANT
+        return self._authenticator.of_grpc(context.invocation_metadata())
 
     def _deadline_s(self, context: Context) -> float | None:
         """The caller's deadline on the router's clock."""

@@ -21,6 +21,7 @@ from router.api.asgi import (
     answer,
     read_body,
 )
+from router.api.authenticate import Authenticator
 from router.api.openai_errors import error_answer, http_problem
 from router.api.openai_exchange import Exchange
 from router.api.wire.openai_report import Json
@@ -28,6 +29,7 @@ from router.api.wire.openai_request import decode_chat, decode_completion
 from router.clock import Clock
 from router.dispatch.directing import Directing
 from router.dispatch.events import ModelListing
+from router.domain.tenant import DEFAULT_TENANT
 from router.errors import InvalidRequest, RouterError, UnknownModel, Violation
 
 Readiness = Callable[[], tuple[bool, Json]]
@@ -42,7 +44,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class OpenAiHttp:
-    """The application; `readiness` says whether to send traffic here and why, `metrics` gives a body and its type."""
+    """The application; `readiness` says whether to send traffic here and why, `metrics` gives a body and its type.
+
+    Without an authenticator everybody is the default tenant. Health and metrics are for everybody.
+    """
 
     def __init__(
         self,
@@ -51,12 +56,14 @@ class OpenAiHttp:
         clock: Clock,
         readiness: Readiness,
         metrics: Metrics,
+        authenticator: Authenticator | None = None,
         max_body_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._director = director
         self._clock = clock
         self._readiness = readiness
         self._metrics = metrics
+        self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
         self._started_at = int(clock.time())
 
@@ -68,15 +75,16 @@ class OpenAiHttp:
         request_id = _request_id(headers)
         decode = _POST.get(path)
         if decode is None:
-            await answer(send, *self._get(path, scope["method"], request_id))
+            await answer(send, *self._get(path, scope["method"], headers, request_id))
             return
         if scope["method"] != "POST":
             await answer(send, *_not_allowed(path, "POST", scope["method"], request_id))
             return
         try:
+            tenant = self._tenant(headers)
             _check_headers(headers, self._max_body_bytes)
             body = await read_body(receive, limit=self._max_body_bytes)
-            decoded = decode(body, headers, request_id=request_id, now=self._clock.monotonic())
+            decoded = decode(body, headers, request_id=request_id, now=self._clock.monotonic(), tenant=tenant)
         except RouterError as error:
             await answer(send, *error_answer(error, request_id))
         except BodyTooLargeError:
@@ -89,7 +97,13 @@ class OpenAiHttp:
             exchange = Exchange(decoded, created=int(self._clock.time()), receive=receive, send=send)
             await exchange.run(self._director)
 
-    def _get(self, path: str, method: str, request_id: str) -> Whole:
+    def _tenant(self, headers: HeaderList) -> str:
+        """The tenant of the request's key, before its body is read."""
+        if self._authenticator is None:
+            return DEFAULT_TENANT
+        return self._authenticator.of_http(headers)
+
+    def _get(self, path: str, method: str, headers: HeaderList, request_id: str) -> Whole:
         model = path.removeprefix(_MODELS + "/") if path.startswith(_MODELS + "/") else ""
         if path not in _GET and not model:
             said = f"Unknown URL: {method} {path}. Served are {', '.join((*_POST, *_GET))} and {_MODELS}/MODEL."
@@ -104,6 +118,10 @@ class OpenAiHttp:
         if path == "/metrics":
             body, content_type = self._metrics()
             return 200, [(b"content-type", content_type.encode("latin-1"))], body
+        try:
+            self._tenant(headers)
+        except RouterError as error:
+            return error_answer(error, request_id)
         listings = self._director.models()
         if not model:
             return _json(200, {"object": "list", "data": [self._model(listing) for listing in listings]}, request_id)

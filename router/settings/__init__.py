@@ -10,12 +10,14 @@ from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend
 from router.domain.policies import Policies
 from router.domain.pricing import Price
+from router.domain.tenant import Tenant
 from router.settings.catalogue import HardwareFile, ModelsFile, build_catalogue
 from router.settings.fleet import FleetFile, build_fleet
 from router.settings.policies import parse_policies
 from router.settings.prices import PricesFile, build_prices
 from router.settings.router_yaml import RouterSettings, router_settings
 from router.settings.strict import ConfigError, Problem, check, read_file, read_text
+from router.settings.tenants import TenantsFile, build_tenants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Seed:
     backends: tuple[Backend, ...]
     prices: tuple[Price, ...]
     policies_yaml: str
+    tenants: tuple[Tenant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def load(
     known_wires: frozenset[str] | None = None,
     known_profiles: frozenset[str] | None = None,
 ) -> Settings:
-    """Reads router, hardware, models, fleet, prices and policies.yaml of a directory; the last five must exist.
+    """Reads the files of a directory; all but router.yaml and tenants.yaml must exist.
 
     Args:
         config_dir: where the files are.
@@ -93,6 +96,7 @@ def load(
         prices = build_prices(parsed_prices, prices_document, served, problems)
 
     policies_text, policies = _policies(config_dir, problems)
+    tenants, left_out = _tenants(config_dir, env, catalogue if models is not None else None, policies, problems)
     if problems or router is None or policies is None:
         raise ConfigError(problems)
     present = {backend.id for backend in backends}
@@ -103,9 +107,10 @@ def load(
             backends=tuple(backends),
             prices=tuple(price for price in prices if price.backend in present),
             policies_yaml=policies_text,
+            tenants=tuple(tenants),
         ),
         policies=policies,
-        notices=tuple(notices),
+        notices=(*notices, *left_out),
     )
 
 
@@ -118,6 +123,24 @@ def _policies(config_dir: Path, problems: list[Problem]) -> tuple[str, Policies 
     except ConfigError as error:
         problems.extend(error.problems)
         return text, None
+
+
+def _tenants(
+    config_dir: Path,
+    env: Mapping[str, str],
+    catalogue: Catalogue | None,
+    policies: Policies | None,
+    problems: list[Problem],
+) -> tuple[list[Tenant], list[str]]:
+    """The tenants, and a notice for each key that is not there; none when there is no such file."""
+    if not (config_dir / "tenants.yaml").exists():
+        return [], []
+    document = read_file(config_dir, "tenants.yaml", problems)
+    parsed = check(TenantsFile, document, "tenants.yaml", problems) if document else None
+    if parsed is None or document is None:
+        return [], []
+    classes = policies.classes if policies is not None else None
+    return build_tenants(parsed, document, problems, env=env, catalogue=catalogue, classes=classes)
 
 
 __all__ = ["ConfigError", "RouterSettings", "Seed", "Settings", "load"]

@@ -23,6 +23,7 @@ from router.api.wire.openai_problems import decode_json
 from router.api.wire.openai_schema import ChatBody, CommonBody, CompletionBody
 from router.api.wire.openai_tools import convert_response_format, convert_tool_choice, convert_tools
 from router.domain.request import RequestProfile, StreamBreakAction
+from router.domain.tenant import DEFAULT_TENANT
 from router.errors import InvalidRequest, UnsupportedParameter, Violation
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -69,7 +70,7 @@ class Decoded:
     ignored: tuple[str, ...] = ()
 
 
-def decode_chat(body: bytes, headers: Headers, *, request_id: str, now: float) -> Decoded:
+def decode_chat(body: bytes, headers: Headers, *, request_id: str, now: float, tenant: str = DEFAULT_TENANT) -> Decoded:
     """Decodes a body of /v1/chat/completions; `now` is monotonic and turns a timeout into a deadline.
 
     Raises:
@@ -91,10 +92,13 @@ def decode_chat(body: bytes, headers: Headers, *, request_id: str, now: float) -
     )
     if chat.user and chat.safety_identifier and chat.user != chat.safety_identifier:
         ignored.append("safety_identifier")
-    return _decoded(chat, request, headers, checks, ignored, request_id, now, session_key=chat.prompt_cache_key or "")
+    session_key = chat.prompt_cache_key or ""
+    return _decoded(chat, request, headers, checks, ignored, request_id, now, tenant=tenant, session_key=session_key)
 
 
-def decode_completion(body: bytes, headers: Headers, *, request_id: str, now: float) -> Decoded:
+def decode_completion(
+    body: bytes, headers: Headers, *, request_id: str, now: float, tenant: str = DEFAULT_TENANT
+) -> Decoded:
     """Decodes a body of /v1/completions.
 
     Raises:
@@ -114,7 +118,7 @@ def decode_completion(body: bytes, headers: Headers, *, request_id: str, now: fl
         ),
         end_user=completion.user or None,
     )
-    return _decoded(completion, request, headers, checks, [], request_id, now, session_key="")
+    return _decoded(completion, request, headers, checks, [], request_id, now, tenant=tenant, session_key="")
 
 
 def _refuse(body: CommonBody, table: tuple[tuple[str, tuple[object, ...], str], ...]) -> None:
@@ -139,6 +143,7 @@ def _decoded(
     request_id: str,
     now: float,
     *,
+    tenant: str,
     session_key: str,
 ) -> Decoded:
     stream = body.stream is True
@@ -155,7 +160,7 @@ def _decoded(
     checks.raise_any()
     return Decoded(
         request=request,
-        profile=_profile(request, options, request_id, now, session_key),
+        profile=_profile(request, options, request_id, now, tenant, session_key),
         stream=stream,
         include_usage=body.stream_options is not None and body.stream_options.include_usage is True,
         chat=isinstance(body, ChatBody),
@@ -164,12 +169,18 @@ def _decoded(
 
 
 def _profile(
-    request: GenerateRequest, options: routing.RouterOptions, request_id: str, now: float, session_key: str
+    request: GenerateRequest,
+    options: routing.RouterOptions,
+    request_id: str,
+    now: float,
+    tenant: str,
+    session_key: str,
 ) -> RequestProfile:
     needs = derive_needs(request)
     return RequestProfile(
         request_id=request_id,
         model=request.model,
+        tenant=tenant,
         input_tokens=estimate_input_tokens(request),
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=options.expected_output_tokens,

@@ -6,13 +6,14 @@ import re
 
 from router.api.wire.checks import Checks
 from router.domain.outcome import PickReport, TokenUsage
+from router.domain.tenant import DEFAULT_TENANT
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
 
 _RESULT = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
-def decode_report(message: pb.ReportRequest) -> PickReport:
+def decode_report(message: pb.ReportRequest, *, tenant: str = DEFAULT_TENANT) -> PickReport:
     """The report.
 
     Raises:
@@ -34,6 +35,7 @@ def decode_report(message: pb.ReportRequest) -> PickReport:
     checks.raise_any()
     return PickReport(
         pick_id=message.pick_id,
+        tenant=tenant,
         backend=message.backend,
         result=message.result,
         ttft_s=ttft_s,
