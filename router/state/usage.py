@@ -6,8 +6,12 @@ harm.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from heapq import merge
+from itertools import islice
+from operator import add
 from urllib.parse import quote, unquote
 
 from router.domain.usage import HOUR_S, UsageKey, UsageRow, UsageTotals
@@ -19,10 +23,27 @@ _log = logging.getLogger(__name__)
 
 _HOURS_A_CALL = 200
 _FIELDS_A_PAGE = 500
+_SLICE = 500
 # What names may hold beside letters and digits without being encoded: not the separator.
 _PLAIN = "/:@ +,"
 
+# In the order of a value; those of a later version come behind.
+_NUMBERS = (
+    "attempts",
+    "requests",
+    "failed_attempts",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nano_usd",
+    "energy_mj",
+)
+
 Entry = tuple[str, UsageKey, UsageTotals]
+# Tenant, model and backend.
+Names = tuple[str, str, str]
+Numbers = tuple[int, ...]
 
 
 class UsageStore:
@@ -68,37 +89,74 @@ class UsageStore:
             asked = hours[start : start + _HOURS_A_CALL]
             sizes = await self._client.run(self._sizes, [self._keys.usage(h) for h in asked], [], what="reading usage")
             for hour, size in zip(asked, sizes, strict=True):
-                if size:
-                    for row in await self._hour(hour, (tenant, model, backend)):
-                        yield row
+                if not size:
+                    continue
+                sums = await self._hour(hour, (tenant, model, backend))
+                async for names, numbers in _in_order(sums):
+                    yield UsageRow(key=UsageKey(hour, *names), totals=UsageTotals(**_named(numbers)))
 
-    async def _hour(self, hour: int, wanted: tuple[str, str, str]) -> list[UsageRow]:
-        # By field: a scan may show one twice.
-        found: dict[bytes, bytes] = {}
+    async def _hour(self, hour: int, wanted: Names) -> dict[Names, Numbers]:
+        """The sums over all runs, by tenant, model and backend."""
+        seen: set[bytes] = set()
+        sums: dict[Names, Numbers] = {}
         cursor: bytes | int = 0
         while True:
             cursor, flat = await self._client.call(
                 "HSCAN", self._keys.usage(hour), cursor, "COUNT", _FIELDS_A_PAGE, what="reading usage"
             )
-            found.update(zip(flat[::2], flat[1::2], strict=True))
+            for field, value in zip(flat[::2], flat[1::2], strict=True):
+                if field in seen:  # a scan may show one twice
+                    continue
+                seen.add(field)
+                try:
+                    names, numbers = _names(field), _numbers(value)
+                except ValueError:
+                    self.unreadable += 1
+                    _log.warning("usage of hour %d has a field that cannot be read: %r", hour, field[:200])
+                    continue
+                if all(want in {"", has} for want, has in zip(wanted, names, strict=True)):
+                    sums[names] = tuple(map(add, sums[names], numbers)) if names in sums else numbers
             if int(cursor) == 0:
-                break
-        sums: dict[UsageKey, UsageTotals] = {}
-        for key, totals in self._readable(hour, found):
-            if all(want in {"", has} for want, has in zip(wanted, (key.tenant, key.model, key.backend), strict=True)):
-                sums[key] = sums.get(key, UsageTotals()) + totals
-        return [UsageRow(key=key, totals=totals) for key, totals in sorted(sums.items(), key=lambda item: item[0])]
+                return sums
 
-    def _readable(self, hour: int, found: dict[bytes, bytes]) -> Iterator[tuple[UsageKey, UsageTotals]]:
-        for field, value in found.items():
-            try:
-                _, tenant, model, backend = map(unquote, field.decode().split("|"))
-                totals = _unpack(value)
-            except ValueError:
-                self.unreadable += 1
-                _log.warning("usage of hour %d has a field that cannot be read: %r", hour, field[:200])
-                continue
-            yield UsageKey(hour, tenant, model, backend), totals
+
+async def _in_order(sums: dict[Names, Numbers]) -> AsyncIterator[tuple[Names, Numbers]]:
+    """Sorted in slices: the loop has other work while an hour of a large fleet is read."""
+    items = iter(sums.items())
+    parts: list[list[tuple[Names, Numbers]]] = []
+    while part := sorted(islice(items, _SLICE)):
+        parts.append(part)
+        await asyncio.sleep(0)
+    for place, item in enumerate(merge(*parts)):
+        if place % _SLICE == 0:
+            await asyncio.sleep(0)
+        yield item
+
+
+def _names(field: bytes) -> Names:
+    """Tenant, model and backend.
+
+    Raises:
+        ValueError: it is not a field of usage.
+    """
+    _, tenant, model, backend = field.decode().split("|")
+    return unquote(tenant), unquote(model), unquote(backend)
+
+
+def _numbers(value: bytes) -> Numbers:
+    """Numbers after those that we know are a later version's.
+
+    Raises:
+        ValueError: it does not hold numbers, or too few.
+    """
+    numbers = tuple(map(int, value.split()[: len(_NUMBERS)]))
+    if len(numbers) < len(_NUMBERS):
+        raise ValueError("too few numbers")
+    return numbers
+
+
+def _named(numbers: Numbers) -> dict[str, int]:
+    return dict(zip(_NUMBERS, numbers, strict=True))
 
 
 def _field(incarnation: str, key: UsageKey) -> str:
@@ -108,28 +166,5 @@ def _field(incarnation: str, key: UsageKey) -> str:
     )
 
 
-def _pack(t: UsageTotals) -> str:
-    return (
-        f"{t.attempts} {t.requests} {t.failed_attempts} {t.input_tokens} {t.cached_input_tokens} {t.output_tokens} "
-        f"{t.reasoning_tokens} {t.cost_nano_usd} {t.energy_mj}"
-    )
-
-
-def _unpack(value: bytes) -> UsageTotals:
-    """Numbers after those that we know are a later version's.
-
-    Raises:
-        ValueError: it does not hold numbers, or too few.
-    """
-    attempts, requests, failed, inputs, cached, outputs, reasoning, cost, energy = map(int, value.split()[:9])
-    return UsageTotals(
-        attempts=attempts,
-        requests=requests,
-        failed_attempts=failed,
-        input_tokens=inputs,
-        cached_input_tokens=cached,
-        output_tokens=outputs,
-        reasoning_tokens=reasoning,
-        cost_nano_usd=cost,
-        energy_mj=energy,
-    )
+def _pack(totals: UsageTotals) -> str:
+    return " ".join(str(getattr(totals, name)) for name in _NUMBERS)
