@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -64,7 +64,8 @@ class Router:
 
     def kill(self) -> None:
         """As kill -9 does."""
-        os.kill(self.child.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.child.pid, signal.SIGKILL)
 
     def output(self) -> str:
         return _text(self.log)
@@ -85,17 +86,18 @@ class Site:
     @staticmethod
     def build(
         lab: Lab,
-        upstream: str,
+        upstream: str | Sequence[str],
         *,
         prices: Sequence[float] = (0.1, 0.2, 0.3, 0.4),
         dispatch: Mapping[str, float] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> Site:
-        """The product's catalogue with a backend per price, b-0 first, all of them at `upstream` (host:port).
+        """The product's catalogue with a backend per price, b-0 first, at `upstream` (host:port, or several in turn).
 
         `dispatch` changes values of policies.yaml; `files` are further files, by name.
         """
         folder = lab.new_folder("site")
+        at = [upstream] if isinstance(upstream, str) else upstream
         config = folder / "config"
         config.mkdir()
         for name in CATALOGUE:
@@ -108,7 +110,8 @@ class Site:
         written = {
             "policies.yaml": policies,
             "router.yaml": "log_level: info\n",
-            "fleet.yaml": "backends:\n" + "".join(backend_yaml(f"b-{n}", n, upstream) for n in range(len(prices))),
+            "fleet.yaml": "backends:\n"
+            + "".join(backend_yaml(f"b-{n}", n, at[n % len(at)]) for n in range(len(prices))),
             "prices.yaml": "prices:\n" + "".join(price_yaml(f"b-{n}", usd) for n, usd in enumerate(prices)),
             **(files or {}),
         }
