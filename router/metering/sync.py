@@ -63,11 +63,20 @@ class UsageSync:
         refills: times that the store had lost something and was given everything again.
     """
 
-    def __init__(self, meter: Meter, ledger: UsageLedger, clock: Clock, *, keep_s: float = KEEP_S) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        ledger: UsageLedger,
+        clock: Clock,
+        *,
+        keep_s: float = KEEP_S,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
         self._meter = meter
         self._ledger = ledger
         self._clock = clock
         self._keep_s = keep_s
+        self._interval_s = interval_s
         self._number = 0
         self._lost = False
         self._away = False
@@ -143,7 +152,7 @@ class UsageSync:
             except Exception:  # noqa: BLE001 - nothing may end the accounting
                 self.failures += 1
                 _log.exception("fault while handing in usage; trying again")
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(self._interval_s)
 
     async def _keep_journal(self) -> None:
         while True:
@@ -151,4 +160,4 @@ class UsageSync:
                 await self._meter.keep()
             except Exception:  # noqa: BLE001 - nothing may end the accounting
                 _log.exception("fault while keeping the usage journal; trying again")
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(self._interval_s)
