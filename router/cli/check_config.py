@@ -65,7 +65,8 @@ def _show(directory: Path, settings: Settings) -> None:
     click.echo(
         f"ok: {len(catalogue.hardware)} accelerators, {len(catalogue.models)} models, {len(catalogue.aliases)} aliases,"
         f" {len(catalogue.classes)} classes of models, {len(settings.seed.prices)} prices,"
-        f" {len(policies.classes)} workload classes (default '{policies.default_class}')"
+        f" {len(policies.classes)} workload classes (default '{policies.default_class}'),"
+        f" {len(settings.seed.tenants)} tenants"
     )
 
 
@@ -93,4 +94,5 @@ def _facts(settings: Settings) -> dict[str, object]:
         "models": sorted(settings.catalogue.models),
         "hardware": sorted(settings.catalogue.hardware),
         "workload_classes": sorted(settings.policies.classes),
+        "tenants": sorted(tenant.id for tenant in settings.seed.tenants),
     }
