@@ -51,27 +51,37 @@ class FeedStatus:
     """What the replica that reads a feed last knew of it; times are Unix seconds of the store's clock.
 
     Attributes:
+        name: of the feed.
         last_good_at: when it last said something that was believed.
         prices: how many prices its last good answer confirmed.
-        refused: quotes that were refused or held, ever.
+        refused: quotes that were refused or held, ever; a quote that stays as bad counts once.
         failures: readings in a row that failed.
-        last_error: of the last reading; empty when it was good.
+        last_error: of the last reading; empty when all of it was good.
         owner: the replica that reads it.
     """
 
     name: str
-    kind: FeedKind
-    interval_s: float
-    max_age_s: float
     last_good_at: float | None = None
     prices: int = 0
     refused: int = 0
     failures: int = 0
     last_error: str = ""
     owner: str = ""
-    at: float = 0.0
 
-    def state(self, now: float) -> FeedState:
-        if self.last_good_at is None:
-            return FeedState.NEVER
-        return FeedState.STALE if now - self.last_good_at > self.max_age_s else FeedState.FRESH
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedReport:
+    """A feed as it is shown: how it is configured, and how it is doing."""
+
+    settings: FeedSettings
+    status: FeedStatus
+    state: FeedState
+
+
+def report(settings: FeedSettings, status: FeedStatus | None, now: float) -> FeedReport:
+    """None: nobody has read the feed yet."""
+    if status is None or status.last_good_at is None:
+        state = FeedState.NEVER
+    else:
+        state = FeedState.STALE if now - status.last_good_at > settings.max_age_s else FeedState.FRESH
+    return FeedReport(settings=settings, status=status or FeedStatus(name=settings.name), state=state)

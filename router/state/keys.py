@@ -22,6 +22,8 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
     {NAMESPACE}:health      hash     backend id                -> envelope of a health state
     {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
+    {NAMESPACE}:feeds       hash     feed of prices            -> how it is doing, from the replica that reads it (JSON);
+                                     expires `FEEDS_S` after the last write of any
     {NAMESPACE}:usage:HOUR  hash     "INCARNATION|TENANT|MODEL|BACKEND", each percent-encoded -> what one run of a
                                      replica counted in the hour that begins at Unix time HOUR: numbers with a space
                                      between them, attempts first (`metering.cells.FIELDS`); expires `USAGE_S` after
@@ -60,6 +62,7 @@ MAX_HISTORY_BYTES = 32 * 1024 * 1024
 TOMBSTONE_S = 7 * 86_400.0
 REBUILD_S = 2.0
 USAGE_S = 40 * 86_400
+FEEDS_S = 7 * 86_400
 # How far the fleet version is raised when the server lost changes: past every version that one of them may have had.
 REBUILD_JUMP = 100_000
 POLICIES_ID = "policies"
@@ -128,6 +131,10 @@ class Keys:
     @property
     def replicas(self) -> str:
         return f"{{{self.namespace}}}:replicas"
+
+    @property
+    def feeds(self) -> str:
+        return f"{{{self.namespace}}}:feeds"
 
     def usage(self, hour: int) -> str:
         return f"{{{self.namespace}}}:usage:{hour}"
