@@ -142,6 +142,7 @@ class Collector:
                     report = LoadReport(healthy=False, reason="the probe failed within the adapter")
             if self._fleet.members.get(member.backend.id) is member:
                 self._take(member, report)
+                await self._health.tell(member.backend.id)
         finally:
             watch.running = False
 

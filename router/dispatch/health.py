@@ -25,6 +25,8 @@ from router.state.keys import Fence
 
 log = structlog.get_logger(__name__)
 MAX_WRITES_AT_ONCE = 16
+# What was written is not written again until it had the time to come back through the change stream.
+COMES_BACK_S = 2.0
 NOT_KNOWN = Health()
 
 
@@ -86,10 +88,10 @@ class FleetHealth:
         self._rules = HealthRules()
         self._machines: dict[str, HealthMachine] = {}
         self._suspects: set[str] = set()
-        # Judged otherwise than the fleet agrees; being written; the version that was written last.
+        # Judged otherwise than the fleet agrees; being written; on what version it was written last, and when.
         self._unsaid: set[str] = set()
         self._writing: set[str] = set()
-        self._written: dict[str, int] = {}
+        self._written: dict[str, tuple[int, float]] = {}
         # What the rows have instead of the snapshot's, because it could not be written, and the snapshot it was put on.
         self._own_view: dict[str, Health] = {}
         self._put_on: FleetSnapshot | None = None
@@ -135,20 +137,16 @@ class FleetHealth:
                 machine = self._machine(member, now)
                 machine.attempts(now, self._loads.evidence(backend_id, monotonic))
                 self._act(member, machine)
-        blocked = not self._view.connected or (self._leases is not None and not self._leases.current)
         own_view = {}
         for backend_id in list(self._unsaid):
             machine = self._machines[backend_id]
-            agreed = self._agreed(backend_id)
-            if machine.state is agreed.state or not self.judges(backend_id):
+            if machine.state is self._agreed(backend_id).state or not self.judges(backend_id):
                 self._unsaid.discard(backend_id)
                 continue
-            if blocked or backend_id in self._own_view:
+            if self._blocked or backend_id in self._own_view:
                 own_view[backend_id] = machine.health
-            # A version that was written and has not come back through the change stream yet is not written again.
-            written = self._written.get(backend_id, -1)
-            if not blocked and written <= agreed.version and len(self._writing) < MAX_WRITES_AT_ONCE:
-                self._write(backend_id, machine.health, agreed.version, spawn)
+            if self._to_be_told(backend_id) and len(self._writing) < MAX_WRITES_AT_ONCE:
+                spawn(self.tell(backend_id))
         if own_view != self._own_view or (own_view and self._view.snapshot is not self._put_on):
             self._own_view = own_view
             self.apply()
@@ -160,30 +158,35 @@ class FleetHealth:
         own = {name: health for name, health in self._own_view.items() if name in snapshot.backends}
         self._fleet.apply(replace(snapshot, health=snapshot.health | own) if own else snapshot)
 
-    def _write(
-        self,
-        backend_id: str,
-        health: Health,
-        expected_version: int,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
-    ) -> None:
-        if backend_id not in self._writing:
-            self._writing.add(backend_id)
-            spawn(self._put(backend_id, health, expected_version))
-
-    async def _put(self, backend_id: str, health: Health, expected_version: int) -> None:
+    async def tell(self, backend_id: str) -> None:
+        """Writes for everybody what this replica judges otherwise than was agreed, if there is something and it can."""
+        if not self._to_be_told(backend_id):
+            return
         fence = self._leases.fence(backend_id) if self._leases is not None else None
+        health, version = self._machines[backend_id].health, self._agreed(backend_id).version
+        self._writing.add(backend_id)
         try:
-            if fence is not None or self._leases is None:
-                written, _ = await self._store.put_health(
-                    backend_id, health, expected_version=expected_version, actor=self._replica, fence=fence
-                )
-                self._written[backend_id] = written.version
+            await self._store.put_health(backend_id, health, expected_version=version, actor=self._replica, fence=fence)
+            self._written[backend_id] = (version, self._clock.monotonic())
         except RouterError as error:
-            # The lease is another's by now, another was first, or the store is away: the next sweep compares again.
+            # The lease is another's by now, another was first, or the store is away: the next probe compares again.
+            self._unsaid.discard(backend_id)
             log.debug("health_not_written", backend=backend_id, reason=error.reason)
         finally:
             self._writing.discard(backend_id)
+
+    @property
+    def _blocked(self) -> bool:
+        """Nothing can be written now."""
+        return not self._view.connected or (self._leases is not None and not self._leases.current)
+
+    def _to_be_told(self, backend_id: str) -> bool:
+        if self._blocked or backend_id not in self._unsaid or backend_id in self._writing:
+            return False
+        version, at = self._written.get(backend_id, (-1, 0.0))
+        if version == self._agreed(backend_id).version and self._clock.monotonic() - at < COMES_BACK_S:
+            return False
+        return self.judges(backend_id)
 
     def _act(self, member: Member, machine: HealthMachine) -> None:
         """Puts the judgement into effect here, at once."""
