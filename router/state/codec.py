@@ -7,6 +7,7 @@ neighbouring versions share one store. A document's version and time of change l
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -66,6 +67,7 @@ _TYPES: dict[Kind, type[Document]] = {
     Kind.POLICIES: PoliciesDocument,
 }
 _KINDS: dict[type[Document], Kind] = {type_: kind for kind, type_ in _TYPES.items()}
+_HEAD = re.compile(rb'\{"version":(\d{1,16}),"at":(\d{1,12}(?:\.\d{1,9})?),"doc":\{')
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _DECODERS = {kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()}
 # Sets in one order, so that equal documents are equal bytes.
@@ -99,17 +101,23 @@ def decode(kind: Kind, document_id: str, doc: bytes, *, version: int, at: float)
     return replace(document, version=version)
 
 
-def decode_envelope(kind: Kind, field: bytes, value: bytes) -> tuple[str, Document | Tombstone | None]:
-    """The id and what a hash holds for it; None, with a line in the log, when that cannot be read."""
-    document_id = field.decode("utf-8", "replace")
+def peek(value: bytes) -> tuple[int, float] | None:
+    """Version and time of an envelope, as far as they can be told without decoding its document."""
+    found = _HEAD.match(value)
+    return None if found is None else (int(found[1]), float(found[2]))
+
+
+def decode_envelope(kind: Kind, document_id: str, value: bytes) -> tuple[Document, float] | Tombstone | None:
+    """What a hash holds, with its time; None, with a line in the log, when that cannot be read."""
     try:
         envelope = _decode_envelope(value)
         if bytes(envelope.doc) == b"null":
-            return document_id, Tombstone(envelope.version, envelope.at)
-        return document_id, decode(kind, document_id, bytes(envelope.doc), version=envelope.version, at=envelope.at)
+            return Tombstone(envelope.version, envelope.at)
+        document = decode(kind, document_id, bytes(envelope.doc), version=envelope.version, at=envelope.at)
     except (msgspec.MsgspecError, ValueError) as error:
         _log.warning("skipped the stored %s %r: it cannot be read: %s", kind.value, document_id, error)
-        return document_id, None
+        return None
+    return document, envelope.at
 
 
 def decode_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry | None:

@@ -1,27 +1,41 @@
--- Read before every other script (router/state/lua.py joins them). Keys and formats: router/state/keys.py.
-local VERSION, CHANGES, CONFIG = KEYS[1], KEYS[2], KEYS[3]
-local HASH = { backend = KEYS[4], price = KEYS[5], tenant = KEYS[6], health = KEYS[7], policies = KEYS[8] }
+-- Read before every script that writes documents (router/state/lua.py joins them). Keys and formats: router/state/keys.py.
+local VERSION, CHANGES, CONFIG, HISTORY, REBUILDING, LEASES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local HASH = { backend = KEYS[7], price = KEYS[8], tenant = KEYS[9], health = KEYS[10], policies = KEYS[11] }
+
+-- The same of every script; its own arguments begin at FIRST. SEEN: the newest fleet version that the caller knows of.
+local ACTOR, ORIGIN, ACTION, NOTE, SEEN = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local MAX_CHANGES, MAX_REVISIONS, MAX_HISTORY_BYTES = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local FIRST = 9
 
 -- The server's clock, so that replicas with wrong clocks agree.
 local TIME = redis.call('TIME')
 local NOW = string.format('%d.%06d', TIME[1], TIME[2])
 
--- A document's version (0: never existed, or its envelope is not ours) and whether it is there (not a tombstone).
+-- A document's version (0: never existed, or its envelope is not ours), its text (nil: a tombstone), and since when.
 local function stored(kind, id)
   local envelope = redis.call('HGET', HASH[kind], id)
-  local version = envelope and tonumber(string.match(envelope, '^{"version":(%d+),'))
-  if not version then
-    return 0, false
+  if not envelope then
+    return 0
   end
-  return version, string.sub(envelope, -11) ~= '"doc":null}'
+  local version, at, position = string.match(envelope, '^{"version":(%d+),"at":([^,]+),"doc":()')
+  if not version then
+    return 0
+  end
+  local doc = string.sub(envelope, position, -2)
+  return tonumber(version), doc ~= 'null' and doc or nil, tonumber(at)
+end
+
+local function parent_of(kind, id)
+  return (kind == 'price' or kind == 'health') and string.match(id, '^[^/]*') or nil
 end
 
 local function has_parent(kind, id)
-  if kind ~= 'price' and kind ~= 'health' then
+  local parent = parent_of(kind, id)
+  if not parent then
     return true
   end
-  local _, present = stored('backend', string.match(id, '^[^/]*'))
-  return present
+  local _, doc = stored('backend', parent)
+  return doc ~= nil
 end
 
 -- Without its own key the version is that of the last change: ids in the stream must grow.
@@ -34,8 +48,20 @@ local function fleet_version()
   return last and tonumber(string.match(last[1], '^%d+')) or 0
 end
 
--- Writes all of `changes` ({kind, id, version, at, doc or nil}) as one change; returns the new fleet version.
-local function commit(changes, actor, max_changes, after_version)
+-- A server that has less than its callers saw, or is being put right, takes no change: it would be one to documents
+-- that are not the newest. Answers what to return, nil when all is well.
+local function refusal(kind)
+  local fleet = fleet_version()
+  if fleet < SEEN then
+    return { 'BEHIND', fleet }
+  elseif kind ~= 'health' and redis.call('EXISTS', REBUILDING) == 1 then
+    return { 'REBUILDING', redis.call('PTTL', REBUILDING) }
+  end
+  return nil
+end
+
+-- Writes all of `changes` ({kind, id, version, at, doc or nil}) as one change after a version; returns the fleet version.
+local function commit(changes, after_version)
   local fleet = math.max(fleet_version(), after_version or 0)
   local by_operator = false
   for index, change in ipairs(changes) do
@@ -45,7 +71,7 @@ local function commit(changes, actor, max_changes, after_version)
     redis.call('HSET', HASH[change.kind], change.id, envelope .. (change.doc or 'null') .. '}')
     local fields = {
       'kind', change.kind, 'id', change.id, 'op', change.doc and 'set' or 'removed',
-      'version', string.format('%d', change.version), 'at', change.at, 'actor', actor,
+      'version', string.format('%d', change.version), 'at', change.at, 'actor', ACTOR,
     }
     if change.doc then
       fields[#fields + 1] = 'doc'
@@ -55,11 +81,72 @@ local function commit(changes, actor, max_changes, after_version)
       fields[#fields + 1] = 'more'
       fields[#fields + 1] = '1'
     end
-    redis.call('XADD', CHANGES, 'MAXLEN', '~', max_changes, string.format('%d-0', fleet), unpack(fields))
+    redis.call('XADD', CHANGES, 'MAXLEN', '~', MAX_CHANGES, string.format('%d-0', fleet), unpack(fields))
   end
   redis.call('SET', VERSION, string.format('%d', fleet))
   if by_operator then
     redis.call('SET', CONFIG, string.format('%d', fleet))
   end
   return fleet
+end
+
+-- Appends one revision {id, at, actor, origin, action, note, changes}, whose id is newer than all, and drops the oldest.
+local function append_revision(revision)
+  local newest = redis.call('XREVRANGE', HISTORY, '+', '-', 'COUNT', 1)[1]
+  local fields = newest and newest[2]
+  -- The first field is `start`, the last is `changes`: XADD below.
+  local start = fields and tonumber(fields[2]) + #fields[#fields] or 0
+  redis.call(
+    'XADD', HISTORY, 'MAXLEN', '=', MAX_REVISIONS, revision[1], 'start', string.format('%d', start), 'at', revision[2],
+    'actor', revision[3], 'origin', revision[4], 'action', revision[5], 'note', revision[6], 'changes', revision[7]
+  )
+  local floor = start + #revision[7] - MAX_HISTORY_BYTES
+  while floor > 0 do
+    local oldest = redis.call('XRANGE', HISTORY, '-', '+', 'COUNT', 2)
+    if #oldest < 2 or tonumber(oldest[1][2][2]) >= floor then
+      return
+    end
+    redis.call('XTRIM', HISTORY, 'MINID', oldest[2][1])
+  end
+end
+
+-- Writes `changes` (with `before`: the text there was) as one change of the fleet, and what it did to the configuration
+-- as one revision; returns the fleet version.
+local function revise(changes)
+  local fleet = commit(changes)
+  local described = {}
+  for _, change in ipairs(changes) do
+    if change.kind ~= 'health' then
+      described[#described + 1] = '{"kind":"' .. change.kind .. '","id":' .. cjson.encode(change.id)
+        .. ',"before":' .. (change.before or 'null') .. ',"after":' .. (change.doc or 'null') .. '}'
+    end
+  end
+  if #described > 0 then
+    local text = '[' .. table.concat(described, ',') .. ']'
+    append_revision({ string.format('%d-0', fleet), NOW, ACTOR, ORIGIN, ACTION, NOTE, text })
+  end
+  return fleet
+end
+
+-- Adds to `changes` the removal of a document that is there.
+local function bury(changes, kind, id)
+  local version, doc = stored(kind, id)
+  if doc then
+    changes[#changes + 1] = { kind = kind, id = id, version = version + 1, at = NOW, before = doc }
+  end
+end
+
+-- Adds to `changes` the removal of all that belongs to backends (ids as keys), and is not in `spared` (kind and id).
+local function bury_dependants(changes, backends, spared)
+  if next(backends) == nil then
+    return
+  end
+  for _, price in ipairs(redis.call('HKEYS', HASH.price)) do
+    if backends[parent_of('price', price)] and not spared['price ' .. price] then
+      bury(changes, 'price', price)
+    end
+  end
+  for id in pairs(backends) do
+    bury(changes, 'health', id)
+  end
 end

@@ -1,27 +1,19 @@
--- ARGV: actor, max_changes, kind, id, expected version. Returns {status, version, fleet version, at}.
+-- ARGV: kind, id, expected version. Returns {"OK", version, fleet version, at} or {why not, version}.
 -- A backend takes its prices and its health with it, in one change.
-local actor, max_changes, kind, id, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local version, present = stored(kind, id)
-if not present then
+local kind, id, expected = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
+local refused = refusal(kind)
+if refused then
+  return refused
+end
+local version, doc = stored(kind, id)
+if not doc then
   return { 'MISSING', version }
 elseif expected ~= version then
   return { 'STALE', version }
 end
 local changes = {}
-local function bury(of_kind, of_id)
-  local its_version, is_present = stored(of_kind, of_id)
-  if is_present then
-    changes[#changes + 1] = { kind = of_kind, id = of_id, version = its_version + 1, at = NOW }
-  end
-end
 if kind == 'backend' then
-  local prefix = id .. '/'
-  for _, price in ipairs(redis.call('HKEYS', HASH.price)) do
-    if string.sub(price, 1, #prefix) == prefix then
-      bury('price', price)
-    end
-  end
-  bury('health', id)
+  bury_dependants(changes, { [id] = true }, {})
 end
-bury(kind, id)
-return { 'OK', version + 1, commit(changes, actor, max_changes), NOW }
+bury(changes, kind, id)
+return { 'OK', version + 1, revise(changes), NOW }

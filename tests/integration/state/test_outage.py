@@ -18,6 +18,7 @@ from router.domain.pricing import Price, book_of
 from router.errors import StoreUnavailable
 from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
+from router.state.keys import REBUILD_S
 from router.state.runtime import State, open_state
 from router.state.store import SeedDocuments, ValkeyStore
 from router.state.view import FleetView
@@ -145,6 +146,12 @@ async def test_a_store_that_died_and_came_back_empty_is_rebuilt(
     assert after.policies_version == before.policies_version
     assert 0 not in sizes
     assert "the state store lost data" in caplog.text
+    with pytest.raises(StoreUnavailable, match="being rebuilt") as refused:
+        await store.put_backend(make_backend("b"), expected_version=2, author=Author(actor="admin"))
+    assert 0 < (refused.value.retry_after_s or 0) <= REBUILD_S
+    async with asyncio.timeout(5):
+        while await store.rebuilding():
+            await asyncio.sleep(0.05)
     written, _ = await store.put_backend(make_backend("b"), expected_version=2, author=Author(actor="admin"))
     assert written.version == 3
     late = await start_replica(SeedDocuments(backends=(make_backend("a", region="config"),)))

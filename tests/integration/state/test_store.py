@@ -16,7 +16,7 @@ from router.errors import AlreadyExists, NotFound, StaleVersion, StoreUnavailabl
 from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
 from router.state.fold import Lost
-from router.state.keys import Keys, Kind
+from router.state.keys import REBUILD_JUMP, Keys, Kind
 from router.state.store import SeedDocuments, ValkeyStore
 
 MakeBackend = Callable[..., Backend]
@@ -181,14 +181,14 @@ async def test_restoring_keeps_whatever_is_newer(store: ValkeyStore, make_backen
     await store.put_backend(make_backend("a", region="new"), expected_version=0, author=Author(actor="a"))
     await store.put_backend(make_backend("a", region="newer"), expected_version=1, author=Author(actor="a"))
     lost = (
-        Lost(kind=Kind.BACKEND, id="a", version=1, at=None, document=make_backend("a", region="old")),
-        Lost(kind=Kind.BACKEND, id="b", version=7, at=None, document=make_backend("b")),
+        Lost(kind=Kind.BACKEND, id="a", version=1, at=1.5, document=make_backend("a", region="old")),
+        Lost(kind=Kind.BACKEND, id="b", version=7, at=1.5, document=make_backend("b")),
         Lost(kind=Kind.BACKEND, id="c", version=3, at=1.5, document=None),
     )
     assert await store.restore(lost, fleet_version=40, actor="r") == 2
     assert await store.restore(lost, fleet_version=40, actor="r") == 0
     held = await store.load()
-    assert held.snapshot.version == 42
+    assert held.snapshot.version == 40 + REBUILD_JUMP + 2
     assert (await store.get_backend("a")).region == "newer"
     assert held.snapshot.backends["b"].version == 7
     assert held.tombstones[Kind.BACKEND, "c"].version == 3

@@ -190,7 +190,7 @@ async def test_many_writers_and_readers_agree_in_the_end(
         fleet = 0
         for version in range(30):
             _, fleet = await replica.store.put_backend(
-                make_backend(name, region=str(version)), expected_version=version, actor=name
+                make_backend(name, region=str(version)), expected_version=version, author=Author(actor=name)
             )
         return fleet
 
