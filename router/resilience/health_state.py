@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from router.domain.fleet import Health, HealthState
 
 DRAINED = "drained by an operator"
+WELL = "probes succeed"
+NOT_PROBED = "not probed yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ class HealthMachine:
 
     def __init__(self, rules: HealthRules) -> None:
         self.rules = rules
-        self._core = Health()
+        self._core = Health(reason=NOT_PROBED)
         self._shown = self._core
         self._drained = False
         self._failed = 0
@@ -200,14 +202,14 @@ class HealthMachine:
             reason = f"fell lately, held back for {self._held_until - now:.0f} s"
             self._enter(HealthState.SUSPECT, now, reason, proof)
         else:
-            self._enter(HealthState.HEALTHY, now, "", proof)
+            self._enter(HealthState.HEALTHY, now, WELL, proof)
 
     def _clear(self, now: float, by: str) -> None:
         if now >= self._held_until and self._recent.share <= self.rules.clear_share:
             proof = f"a probe of {by} succeeded"
             if self._recent.attempts:
                 proof += f"; {self._recent}"
-            self._enter(HealthState.HEALTHY, now, "", proof)
+            self._enter(HealthState.HEALTHY, now, WELL, proof)
 
     def _enter(self, state: HealthState, now: float, reason: str, evidence: str) -> None:
         before = self._core.state

@@ -169,7 +169,11 @@ async def test_what_is_written_carries_the_fence(make_site: MakeSite) -> None:
     site = make_site("a")
     await site.go_on()
     assert site.store.writes == [
-        ("a", Health(state=HEALTHY, since=1_800_000_000.0, evidence="1 probe of me succeeded"), Fence(1, 7, "me"))
+        (
+            "a",
+            Health(state=HEALTHY, reason="probes succeed", since=1_800_000_000.0, evidence="1 probe of me succeeded"),
+            Fence(1, 7, "me"),
+        )
     ]
 
 

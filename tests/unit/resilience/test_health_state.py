@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.fleet import Health, HealthState
-from router.resilience.health_state import DRAINED, Evidence, HealthMachine, HealthRules
+from router.resilience.health_state import DRAINED, WELL, Evidence, HealthMachine, HealthRules
 
 RULES = HealthRules()
 HEALTHY, SUSPECT, EJECTED = HealthState.HEALTHY, HealthState.SUSPECT, HealthState.EJECTED
@@ -36,7 +36,7 @@ def succeed(machine: HealthMachine, now: float, *, times: int = 2) -> None:
 
 def test_one_good_probe_makes_a_new_backend_healthy() -> None:
     """Nobody waits for a backend that has never failed."""
-    assert healthy(5.0).health == Health(state=HEALTHY, since=5.0, evidence="1 probe of r1 succeeded")
+    assert healthy(5.0).health == Health(state=HEALTHY, reason=WELL, since=5.0, evidence="1 probe of r1 succeeded")
 
 
 def test_failed_probes_in_a_row_eject_it_and_say_so() -> None:
@@ -278,7 +278,7 @@ def test_whatever_happens_the_rules_hold(script: list[tuple[float, tuple[str, ob
             assert after == before
         else:
             assert after.since == now
-            assert after.reason or after.state is HEALTHY
+            assert after.reason
         assert machine._penalty <= 8.0
         assert machine.held_until <= now + RULES.hold_max_s
 
