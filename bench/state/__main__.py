@@ -39,22 +39,27 @@ async def measure(row: Row, lab: Lab) -> Result:
         async with asyncio.timeout(ROW_LIMIT_S[lab.quick]):
             await row.run(lab, findings)
         verdict = Verdict.REACHED if findings.reached else Verdict.MISSED
-    except NotBuilt as error:
-        verdict, why = Verdict.NOT_BUILT, f"not built yet: {error}"
-    except grpc.aio.AioRpcError as error:
-        missing = error.code() is grpc.StatusCode.UNIMPLEMENTED
-        verdict = Verdict.NOT_BUILT if missing else Verdict.FAILED
-        why = f"not built yet: {error.details()}" if missing else f"{error.code().name}: {error.details()}"
     except Exception as error:  # noqa: BLE001 - a row that fails in any way is a line of the table
-        verdict, why = Verdict.FAILED, first_cause(error)
+        verdict, why = explain(first_cause(error))
     return Result(row=row, verdict=verdict, findings=findings, seconds=time.monotonic() - began, why=why)
 
 
-def first_cause(error: BaseException) -> str:
-    """The first failure in a group of them, short."""
+def first_cause(error: BaseException) -> BaseException:
+    """The first failure in a group of them."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return " ".join(f"{type(error).__name__}: {error}".split())[:WHY_CHARS]
+    return error
+
+
+def explain(error: BaseException) -> tuple[Verdict, str]:
+    """A failure as the table shows it; a call that no router offers is one thing, all else another."""
+    if isinstance(error, NotBuilt):
+        return Verdict.NOT_BUILT, f"not built yet: {error}"
+    if isinstance(error, grpc.aio.AioRpcError):
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return Verdict.NOT_BUILT, f"not built yet: {error.details()}"
+        return Verdict.FAILED, f"{error.code().name}: {error.details()}"[:WHY_CHARS]
+    return Verdict.FAILED, " ".join(f"{type(error).__name__}: {error}".split())[:WHY_CHARS]
 
 
 async def run(rows: tuple[Row, ...], *, quick: bool, compiled: bool, progress: Progress) -> tuple[str, list[Result]]:

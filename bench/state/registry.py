@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bench.state.row import Row
-from bench.state.rows import killed, outage, price_change, soak, wiped
+from bench.state.rows import killed, linearisable, outage, price_change, soak, wiped
 
-ROWS: tuple[Row, ...] = (*price_change.ROWS, *outage.ROWS, *wiped.ROWS, *killed.ROWS, *soak.ROWS)
+ROWS: tuple[Row, ...] = (*price_change.ROWS, *outage.ROWS, *wiped.ROWS, *killed.ROWS, *linearisable.ROWS, *soak.ROWS)
