@@ -148,6 +148,12 @@ class Admin(AdminServiceServicer):
         entry = admin_pb2.PriceEntry(price=request.price, version=current + 1)
         return admin_pb2.SetPriceResponse(entry=entry, fleet_version=21)
 
+    def ClearPrice(
+        self, request: admin_pb2.ClearPriceRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ClearPriceResponse:
+        self._write(request, context, self.prices[0].version)
+        return admin_pb2.ClearPriceResponse(entry=self.prices[0], fleet_version=21)
+
     def GetPolicies(
         self, _request: admin_pb2.GetPoliciesRequest, _context: grpc.ServicerContext
     ) -> admin_pb2.GetPoliciesResponse:

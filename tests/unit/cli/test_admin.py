@@ -155,7 +155,7 @@ def test_update_replaces_the_backend(admin_router: Any, admin: Any, file: Path) 
 def test_a_price_is_changed_in_part(admin_router: Any, admin: Any) -> None:
     """What is not given stays as it was; the source says that an admin set it."""
     old = admin_pb2.Price(backend="groq", model="m", input_usd_per_mtok=0.5, output_usd_per_mtok=0.8, source="vendor")
-    admin.prices = [admin_pb2.PriceEntry(price=old, version=3)]
+    admin.prices = [admin_pb2.PriceEntry(price=old, version=3, in_force=True)]
 
     result = admin_router.run("admin", "prices", "set", "groq", "--model", "m", "--output", "0.9 USD/Mtok")
 
@@ -171,7 +171,7 @@ def test_a_price_is_changed_in_part(admin_router: Any, admin: Any) -> None:
 def test_a_price_is_replaced_whole(admin_router: Any, admin: Any) -> None:
     """With --replace only what is given remains."""
     old = admin_pb2.Price(backend="groq", input_usd_per_mtok=0.5, output_usd_per_mtok=0.8)
-    admin.prices = [admin_pb2.PriceEntry(price=old, version=3)]
+    admin.prices = [admin_pb2.PriceEntry(price=old, version=3, in_force=True)]
 
     admin_router.run("admin", "prices", "set", "groq", "--per-hour", "2", "--source", "contract", "--replace")
 
@@ -194,6 +194,83 @@ def test_prices_are_listed_with_their_source(admin_router: Any, admin: Any) -> N
 
     for expected in ("groq", "(all)", "0.8", "-", "vendor: list"):
         assert expected in words
+
+
+def test_a_listed_price_shows_what_is_charged_now_and_what_is_wrong(admin_router: Any, admin: Any) -> None:
+    """The schedule is applied; source, age, staleness and a doubted quote are in the row."""
+    window = admin_pb2.PriceWindow(start_minute=1080, end_minute=480, factor=0.5, days=[0, 4], zone="Europe/Berlin")
+    price = admin_pb2.Price(backend="h100", usd_per_hour=12.0, elastic_fraction=0.1, spot=True, schedule=[window])
+    price.expires_at.FromSeconds(1_800_000_000)
+    admin.prices = [
+        admin_pb2.PriceEntry(
+            price=price,
+            version=3,
+            source_kind=admin_pb2.PRICE_SOURCE_FEED,
+            feed="night",
+            in_force=True,
+            factor_now=0.5,
+            age_s=7_200.0,
+            stale=True,
+            held="JUMP: 900 against 12",
+        )
+    ]
+
+    result = admin_router.run("admin", "prices", "list", "--all")
+
+    words = " ".join(result.stdout.replace("│", " ").split())
+    for expected in ("$6/h", "(x0.5", "spot", "now,", "STALE", "HELD", "JUMP:", "feed night", "2 h", "2027-01-15"):
+        assert expected in words
+
+
+def test_a_price_is_planned_with_its_times(admin_router: Any, admin: Any) -> None:
+    """Beginning, end, schedule and spot travel with the price; what held before gives the rest."""
+    old = admin_pb2.Price(backend="h100", usd_per_hour=12.0, elastic_fraction=0.1)
+    old.expires_at.FromSeconds(5)
+    admin.prices = [admin_pb2.PriceEntry(price=old, version=3, in_force=True)]
+
+    admin_router.run(
+        *("admin", "prices", "set", "h100", "--per-hour", "9", "--effective", "2026-12-01", "--spot"),
+        *("--expires", "2026-12-02T06:00:00+01:00", "--schedule", "mon-tue 18:00-08:00 Europe/Berlin x0.5"),
+    )
+
+    expected = admin_pb2.Price(backend="h100", usd_per_hour=9.0, elastic_fraction=0.1, source="admin", spot=True)
+    expected.effective_at.FromSeconds(1_796_083_200)
+    expected.expires_at.FromSeconds(1_796_187_600)
+    expected.schedule.add(start_minute=1080, end_minute=480, factor=0.5, days=[0, 1], zone="Europe/Berlin")
+    assert admin.requests[0].price == expected
+
+
+@pytest.mark.parametrize(("extra", "sent"), [([], 0), (["--yes"], 1)])
+def test_a_price_that_jumps_is_asked_about(admin_router: Any, admin: Any, extra: list[str], sent: int) -> None:
+    """More than a hundred times as much is not sent without a yes."""
+    old = admin_pb2.Price(backend="h100", usd_per_hour=1.0)
+    admin.prices = [admin_pb2.PriceEntry(price=old, version=3, in_force=True)]
+
+    result = admin_router.run("admin", "prices", "set", "h100", "--per-hour", "1000", *extra)
+
+    assert len(admin.requests) == sent
+    assert ("usd_per_hour goes from 1 to 1000" in result.stderr) is not bool(sent)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--effective", "soon"], ["--expires", "+2 parsecs"], ["--schedule", "18-08 x2"], ["--schedule", "mon 1:00"]],
+)
+def test_a_time_that_is_none_is_wrong_usage(admin_router: Any, admin: Any, arguments: list[str]) -> None:
+    """Times and windows that nobody can read are refused before anything is sent."""
+    assert admin_router.run("admin", "prices", "set", "h100", "--per-hour", "1", *arguments).exit_code == 2
+    assert admin.requests == []
+
+
+def test_a_price_is_cleared(admin_router: Any, admin: Any) -> None:
+    """What was set by hand is taken back at the version that is there, and what holds now is said."""
+    old = admin_pb2.Price(backend="groq", model="m", usd_per_hour=1.0)
+    admin.prices = [admin_pb2.PriceEntry(price=old, version=3, in_force=True)]
+
+    result = admin_router.run("admin", "prices", "clear", "groq", "--model", "m")
+
+    assert result.stdout == "price of groq m cleared; it is now $1/h; fleet version 21\n"
+    assert admin.requests[0].expected_version == 3
 
 
 def test_policies_round_trip(admin_router: Any, admin: Any, tmp_path: Path) -> None:
