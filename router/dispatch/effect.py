@@ -5,8 +5,8 @@ that are known, with the same random draws, at the same moment: what differs is 
 sent. Two things are not played back: limits of requests per minute, which are as full as they are now, and the load
 that moved requests would have made.
 
-It happens beside serving, so the fleets are built in a thread, the decisions are made in slices of a few milliseconds,
-and the work is bounded in requests and in time.
+It happens beside serving, so the fleets are built in a thread, the decisions are made in slices of a few milliseconds
+(in a thread as well where one of them is longer), and the work is bounded in requests and in time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from router.scheduling.picker import likelihood
 MAX_REQUESTS = 300
 SLICE_S = 0.002
 MAX_WORK_S = 1.0
+# Backends beyond which the first decision is not tried out on the event loop.
+LARGE_FLEET = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,29 +102,40 @@ class Effects:
         if not profiles:
             return Effect()
         now = self._fleet.policies
-        old, new = await asyncio.gather(
-            asyncio.to_thread(_supposed, self._fleet, before, now, self._clock, usable),
-            asyncio.to_thread(_supposed, self._fleet, after, policies or now, self._clock, usable),
+        sides = await asyncio.to_thread(
+            lambda: tuple(
+                _Side(_supposed(self._fleet, snapshot, held, self._clock, usable), self._lengths, self._clock)
+                for snapshot, held in ((before, now), (after, policies or now))
+            )
         )
-        sides = (_Side(old, self._lengths, self._clock), _Side(new, self._lengths, self._clock))
+        return await self._play(profiles, *sides)
+
+    async def _play(self, profiles: list[RequestProfile], before: _Side, after: _Side) -> Effect:
+        """Decides in slices, each followed by a pause as long as itself: serving comes first."""
+
+        def both(profile: RequestProfile, draw: float) -> bool:
+            was, would = before.decide(profile, draw), after.decide(profile, draw)
+            return bool(was and would and was != would)
+
         rng = random.Random(0)
         moved, seen, worked_s = 0, 0, 0.0
+        slow = len(self._fleet.members) > LARGE_FLEET
         slice_began = self._clock.monotonic()
         for profile in profiles:
-            draw = rng.random()
-            was, now_at = (side.decide(profile, draw) for side in sides)
-            moved += bool(was and now_at and was != now_at)
+            draw, began = rng.random(), self._clock.monotonic()
+            # Where one decision is longer than a slice, only a thread gives the others their turn.
+            moved += await asyncio.to_thread(both, profile, draw) if slow else both(profile, draw)
             seen += 1
-            elapsed = self._clock.monotonic() - slice_began
-            if elapsed < SLICE_S:
+            now = self._clock.monotonic()
+            slow = now - began > SLICE_S
+            if now - slice_began < SLICE_S:
                 continue
-            worked_s += elapsed
+            worked_s += now - slice_began
             if worked_s >= MAX_WORK_S:
                 break
-            # As long a pause as there was work: serving comes first.
-            await asyncio.sleep(elapsed)
+            await asyncio.sleep(now - slice_began)
             slice_began = self._clock.monotonic()
-        return _sum_up(seen, moved, *sides)
+        return _sum_up(seen, moved, before, after)
 
     def _sample(self, limit: int) -> list[RequestProfile]:
         """Requests spread evenly over the ring, in an order of which every beginning is spread as well."""
