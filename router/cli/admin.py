@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from router.cli.admin_backends import backends
+from router.cli.admin_config import apply, history, plan, rollback
 from router.cli.admin_policies import policies
 from router.cli.admin_prices import prices
 from router.cli.rpc import admin_address_option, admin_stub, connected, json_option
@@ -20,6 +21,10 @@ def admin() -> None:
 admin.add_command(backends)
 admin.add_command(prices)
 admin.add_command(policies)
+admin.add_command(plan)
+admin.add_command(apply)
+admin.add_command(history)
+admin.add_command(rollback)
 
 
 @admin.command()

@@ -16,6 +16,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from router.cli.who import named
 from router.v1.admin_pb2_grpc import AdminServiceStub
 from router.v1.config_pb2_grpc import ConfigServiceStub
 from router.v1.fleet_pb2_grpc import FleetServiceStub
@@ -136,7 +137,7 @@ def inference_stub(channel: grpc.Channel) -> InferenceServiceStub:
 
 
 def admin_stub(channel: grpc.Channel) -> AdminServiceStub:
-    return AdminServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+    return AdminServiceStub(named(channel))  # type: ignore[no-untyped-call]  # generated
 
 
 def config_stub(channel: grpc.Channel) -> ConfigServiceStub:
