@@ -7,6 +7,7 @@ of them (`resilience.tenant_gate`); a refused request costs a few comparisons.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -126,6 +127,7 @@ class Tenants:
 
     `tenants` gives those of the snapshot and `policies` those that are in force; `clock.time()` is the store's, so that
     all replicas agree on what day it is; `replicas` is the number of live ones, last known while the store is away.
+    `hungry` is set when it would help to ask the store at once.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Tenants:
         clock: Clock,
         replicas: Callable[[], int],
     ) -> None:
+        self.hungry = asyncio.Event()
         self._source = tenants
         self._policies = policies
         self._catalogue = catalogue
@@ -234,7 +237,7 @@ class Tenants:
         for tenant in ({DEFAULT_TENANT: Tenant(id=DEFAULT_TENANT)} | dict(tenants)).values():
             member = old.get(tenant.id)
             if member is None:
-                member = _Member(tenant, ANYTHING, TenantGate(tenant, replicas=replicas))
+                member = _Member(tenant, ANYTHING, TenantGate(tenant, replicas=replicas, wake=self.hungry.set))
                 member.policy = tenant.policy if tenant.policy != ANYTHING else ANYTHING
             elif member.tenant != tenant:
                 member.tenant = tenant

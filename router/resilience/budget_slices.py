@@ -10,14 +10,13 @@ While the store does not answer, this replica also has its share of what was fre
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from router.domain.slices import BudgetAsk, BudgetGrant
-from router.resilience.rate_slices import AHEAD_S, ALONE_AFTER_S, EVERY_S
+from router.resilience.rate_slices import AHEAD_S, ALONE_AFTER_S, EVERY_S, IDLE_ASK_S
 
-# So often a replica that nobody asks for anything tells what it has and learns what is left.
-IDLE_ASK_S = 5.0
 ACTIVE_S = 1.0
 # A quiet replica holds this part of its share of what is free, for a burst that comes before the store is asked.
 STANDING = 0.1
@@ -39,14 +38,16 @@ def period_of(span: Span, unix: float) -> tuple[str, float]:
 
 
 class BudgetGate:
-    """Times are monotonic seconds, `unix` is the store's clock; both are given by the caller."""
+    """Times are monotonic seconds, `unix` is the store's clock; both are the caller's. `wake`: see `RateGate`."""
 
-    def __init__(self, tenant: str, span: Span, budget: float, *, replicas: int) -> None:
+    def __init__(self, tenant: str, span: Span, budget: float, *, replicas: int, wake: Callable[[], None]) -> None:
         self.tenant = tenant
         self.limit = span.value
         self.reserved = 0.0
         self._span = span
         self._replicas = replicas
+        self._wake = wake
+        self._woken = False
         self._ends_at = 0.0
         self._active_at = -math.inf
         self._asked_at = -math.inf
@@ -83,6 +84,9 @@ class BudgetGate:
             self._alone_at = max(self._alone_at, now if away else now + ALONE_AFTER_S)
         self._active_at = now
         room = self._room(now)
+        if room - cost < 0.0 < self._free and not self._woken:
+            self._woken = True
+            self._wake()
         return room >= 0.0 or room - cost >= -self.slice
 
     def take(self, cost: float) -> None:
@@ -108,6 +112,7 @@ class BudgetGate:
         if not active and now - self._asked_at < IDLE_ASK_S and self.spent == self._acknowledged:
             return None
         self._observe(now)
+        self._woken = False
         standing = STANDING * self._free / replicas
         ahead = max(standing, self.slice, self._usd_per_s * AHEAD_S) if active else standing
         want = self.spent + self.reserved + ahead

@@ -11,6 +11,8 @@ same bounds when all replicas lost it together. One that alone is cut off adds r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from router.domain.tenant import Limits, Tenant
 from router.errors import BudgetExhausted, TenantLimited
 from router.resilience.budget_slices import BudgetGate, Span
@@ -23,8 +25,9 @@ REQUESTS, TOKENS = "requests_per_s", "tokens_per_s"
 class TenantGate:
     """All limits of one tenant on this replica. Times are given by the caller, as in the gates that it is made of."""
 
-    def __init__(self, tenant: Tenant, *, replicas: int) -> None:
+    def __init__(self, tenant: Tenant, *, replicas: int, wake: Callable[[], None]) -> None:
         self.id = tenant.id
+        self._wake = wake
         self.in_flight = 0
         self.refused = 0
         self.rates: dict[str, RateGate] = {}
@@ -43,14 +46,14 @@ class TenantGate:
             elif name in self.rates:
                 self.rates[name].set_limit(rate, limits.burst_s, replicas)
             else:
-                self.rates[name] = RateGate(self.id, name, rate, limits.burst_s, replicas=replicas)
+                self.rates[name] = RateGate(self.id, name, rate, limits.burst_s, replicas=replicas, wake=self._wake)
         for span, budget in ((Span.DAY, limits.usd_per_day), (Span.MONTH, limits.usd_per_month)):
             if budget is None:
                 self.budgets.pop(span.value, None)
             elif span.value in self.budgets:
                 self.budgets[span.value].set_limit(budget)
             else:
-                self.budgets[span.value] = BudgetGate(self.id, span, budget, replicas=replicas)
+                self.budgets[span.value] = BudgetGate(self.id, span, budget, replicas=replicas, wake=self._wake)
         self.free = not self.rates and not self.budgets
         self._requests = self.rates.get(REQUESTS)
         self._tokens = self.rates.get(TOKENS)

@@ -25,7 +25,7 @@ from router.settings.yaml_text import Document, join
 
 MAX_KEYS = 256
 # Less than what replicas hold in advance cannot be saved up.
-MIN_BURST_S = 0.2
+MIN_BURST_S = 0.5
 MAX_BURST_S = 3600.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\*?|\*")

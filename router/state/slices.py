@@ -19,6 +19,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from router.clock import Clock
@@ -31,12 +32,15 @@ from router.state.lua import load_script
 _log = logging.getLogger(__name__)
 _SLICES = load_script("slices")
 EVERY_S = 0.1
+PAUSE_S = 0.01
 _BATCH = 256
 _TTL_S = {"usd_per_day": 2 * 86_400, "usd_per_month": 40 * 86_400}
 
 
 class SliceSource(Protocol):
-    """Who wants slices. Times are monotonic seconds."""
+    """Who wants slices. Times are monotonic seconds; `hungry` is set by who cannot wait for the next round."""
+
+    hungry: asyncio.Event
 
     def asks(self, now: float) -> Sequence[Ask]: ...
 
@@ -108,9 +112,12 @@ class SliceSync:
     async def run(self) -> None:
         """Ends only by cancellation."""
         while True:
-            began = self._clock.monotonic()
+            self._source.hungry.clear()
             await self.once()
-            await asyncio.sleep(max(EVERY_S / 10.0, EVERY_S - (self._clock.monotonic() - began)))
+            await asyncio.sleep(PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S - PAUSE_S):
+                    await self._source.hungry.wait()
 
     async def once(self) -> None:
         """Asks for all that is wanted now."""

@@ -6,8 +6,8 @@
 local REPLICA, CALL = ARGV[1], tonumber(ARGV[2])
 local TIME = redis.call('TIME')
 local NOW = tonumber(TIME[1]) + tonumber(TIME[2]) / 1000000
--- A replica's own slices end after one second; until then what it holds counts.
-local FORGET_S, HUNGRY_S, DEAD_S = 2, 1, 15
+-- What a replica holds ends ten seconds after its last ask; the store counts it for longer.
+local FORGET_S, HUNGRY_S, DEAD_S = 15, 1, 15
 -- Only this much of a bucket is kept for the fair shares of others.
 local RESERVE_S, LONGEST_S = 0.1, 0.25
 local REBUILT_TTL_S = 60
@@ -63,7 +63,12 @@ local function grant_rate(key, a)
   level = math.max(0, math.min(level, capacity - held))
   local elapsed = math.min(math.max(0, NOW - (asked_at or NOW - RESERVE_S)), LONGEST_S)
   local fair = math.min(fair_share(rate, wishes) * elapsed, level)
-  local amount = math.max(0, math.min(want, math.max(fair, level - rate * RESERVE_S)))
+  local spare = level - rate * RESERVE_S
+  if demand == 0 then
+    -- For a burst to come, from the fuller half of the bucket.
+    fair, spare = 0, level - capacity / 2
+  end
+  local amount = math.max(0, math.min(want, math.max(fair, spare)))
   redis.call('HSET', key,
     '', string.format('%.9f %.6f', level - amount, NOW),
     REPLICA, string.format('%.6f %.9f %.6f %d', NOW, balance + amount, demand, CALL))
