@@ -21,6 +21,7 @@ from router.metering.meter import Meter
 _log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
+PACK_EVERY_S = 60.0
 STOP_LIMIT_S = 2.0
 KEEP_S = 3 * 86_400.0
 BATCH = 200
@@ -53,6 +54,14 @@ class UsageLedger(Protocol):
         """
         ...
 
+    async def pack(self, now: float) -> int:
+        """Makes some of what is old smaller, and tells how many totals.
+
+        Raises:
+            StoreUnavailable: no good answer in time.
+        """
+        ...
+
 
 class UsageSync:
     """Run `run()` as a task; when that has ended and no request is left, `await stop()`.
@@ -79,6 +88,7 @@ class UsageSync:
         self._interval_s = interval_s
         self._number = 0
         self._lost = False
+        self._pack_at = clock.monotonic() + PACK_EVERY_S
         self._away = False
         self.handed_in = 0
         self.failures = 0
@@ -141,6 +151,9 @@ class UsageSync:
         while True:
             try:
                 await self.step()
+                if self._clock.monotonic() >= self._pack_at:
+                    self._pack_at = self._clock.monotonic() + PACK_EVERY_S
+                    await self._ledger.pack(self._clock.time())
                 if self._away:
                     self._away = False
                     _log.info("usage is handed in again")

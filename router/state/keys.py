@@ -28,6 +28,9 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
                                      replica counted in the hour that begins at Unix time HOUR: numbers with a space
                                      between them, attempts first (`metering.cells.FIELDS`); expires `USAGE_S` after
                                      its last change
+    {NAMESPACE}:usage-packed:HOUR   hash   any name -> zlib of lines "FIELD<TAB>VALUE" of `usage:HOUR`, moved here when
+                                     the hour is over; of a field that is in both places the later copy counts, that is
+                                     the one with more attempts; expires `USAGE_S` after its last change
     {NAMESPACE}:usage-handed-in:INCARNATION   string   how many times that run of a replica has handed in its usage: a
                                      lower number than it knows tells it that something was lost; expires likewise
     {NAMESPACE}:rate:TENANT:LIMIT   hash   one token bucket: "" -> "LEVEL AT", and for each process of a replica
@@ -140,6 +143,9 @@ class Keys:
         return f"{{{self.namespace}}}:usage:{hour}"
 
     def usage_handed_in(self, incarnation: str) -> str:
+    def usage_packed(self, hour: int) -> str:
+        return f"{{{self.namespace}}}:usage-packed:{hour}"
+
         return f"{{{self.namespace}}}:usage-handed-in:{incarnation}"
 
     def rate(self, tenant: str, limit: str) -> str:

@@ -1,59 +1,52 @@
 """The usage of all replicas, as they hand it in: every run of a replica has fields of its own, readers add them up.
 
 A field holds what a run's counter has come to, never what was added: handing in twice, late or out of order does no
-harm.
+harm. So fields of hours that are over can be packed together, to a fraction of their size, by anybody at any time: a
+counter that is there twice, packed and as a field that came late, counts as the later of the two.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice
 from operator import add
-from urllib.parse import quote, unquote
+from typing import TypeVar
 
 from router.domain.usage import HOUR_S, UsageKey, UsageRow, UsageTotals
+from router.state import usage_codec as codec
 from router.state.client import StoreClient
 from router.state.keys import USAGE_S, Keys
 from router.state.lua import load_script
+from router.state.usage_codec import Names, Numbers
 
 _log = logging.getLogger(__name__)
 
+# Replicas hand in the usage of this hour and of the one before; what comes later is packed once more.
+PACK_AFTER_S = 2 * HOUR_S
+PACK_HOURS = 96
 _HOURS_A_CALL = 200
 _FIELDS_A_PAGE = 500
 _SLICE = 500
-# What names may hold beside letters and digits without being encoded: not the separator.
-_PLAIN = "/:@ +,"
-
-# In the order of a value; those of a later version come behind.
-_NUMBERS = (
-    "attempts",
-    "requests",
-    "failed_attempts",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_nano_usd",
-    "energy_mj",
-)
 
 Entry = tuple[str, UsageKey, UsageTotals]
-# Tenant, model and backend.
-Names = tuple[str, str, str]
-Numbers = tuple[int, ...]
+T = TypeVar("T")
 
 
 class UsageStore:
     """`unreadable` counts fields that another version wrote, or nobody could have."""
 
-    def __init__(self, client: StoreClient, keys: Keys) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, *, rng: random.Random | None = None) -> None:
         self._client = client
         self._keys = keys
+        self._rng = rng or random.Random()
         self._set = load_script("usage")
         self._sizes = load_script("usage_sizes")
+        self._pack = load_script("usage_pack")
         self.unreadable = 0
 
     async def hand_in(
@@ -71,7 +64,7 @@ class UsageStore:
             if (at := index.get(key.hour)) is None:
                 keys.append(self._keys.usage(key.hour))
                 at = index[key.hour] = len(keys)
-            args += (at, _field(incarnation, key), _pack(totals))
+            args += (at, codec.field_of(incarnation, key), codec.value_of(totals))
         number = await self._client.run(self._set, keys, args, what="handing in usage")
         return int(number) if number >= 0 else None
 
@@ -87,84 +80,103 @@ class UsageStore:
         hours = range(first, to_hour, HOUR_S)
         for start in range(0, len(hours), _HOURS_A_CALL):
             asked = hours[start : start + _HOURS_A_CALL]
-            sizes = await self._client.run(self._sizes, [self._keys.usage(h) for h in asked], [], what="reading usage")
-            for hour, size in zip(asked, sizes, strict=True):
-                if not size:
-                    continue
-                sums = await self._hour(hour, (tenant, model, backend))
-                async for names, numbers in _in_order(sums):
-                    yield UsageRow(key=UsageKey(hour, *names), totals=UsageTotals(**_named(numbers)))
+            fields = await self._count(self._keys.usage, asked)
+            packed = await self._count(self._keys.usage_packed, asked)
+            for hour, *sizes in zip(asked, fields, packed, strict=True):
+                if any(sizes):
+                    sums = await self._sums(hour, (tenant, model, backend))
+                    async for names, numbers in _in_order(sums):
+                        yield UsageRow(key=UsageKey(hour, *names), totals=codec.totals_of(numbers))
 
-    async def _hour(self, hour: int, wanted: Names) -> dict[Names, Numbers]:
+    async def pack(self, now: float) -> int:
+        """Packs one of the hours that are over, if there is one to pack, and tells how many fields went.
+
+        Raises:
+            StoreUnavailable: no good answer in time; part of it may have been packed.
+        """
+        last = int(now - PACK_AFTER_S) // HOUR_S * HOUR_S
+        hours = range(last - PACK_HOURS * HOUR_S, last, HOUR_S)
+        sizes = await self._count(self._keys.usage, hours)
+        waiting = [hour for hour, size in zip(hours, sizes, strict=True) if size]
+        # Any of them: replicas that do this at the same time should not all do the same.
+        return await self._pack_hour(self._rng.choice(waiting)) if waiting else 0
+
+    async def _pack_hour(self, hour: int) -> int:
+        fields = iter(sorted((await self._scan(self._keys.usage(hour))).items()))
+        known = await self._packed(hour)
+        moved = 0
+        while part := dict(islice(fields, _SLICE)):
+            new = {field: value for field, value in part.items() if codec.is_later(value, known.get(field))}
+            blob = await asyncio.to_thread(codec.pack, new) if new else b""
+            keys = (self._keys.usage(hour), self._keys.usage_packed(hour))
+            args: list[str | bytes | int] = [secrets.token_hex(8), blob, USAGE_S]
+            for pair in part.items():
+                args += pair
+            moved += len(part) * int(await self._client.run(self._pack, keys, args, what="packing usage"))
+        return moved
+
+    async def _sums(self, hour: int, wanted: Names) -> dict[Names, Numbers]:
         """The sums over all runs, by tenant, model and backend."""
-        seen: set[bytes] = set()
+        # The packed ones last: what is packed meanwhile is in both or there, never missing.
+        latest = await self._scan(self._keys.usage(hour))
+        for field, value in (await self._packed(hour)).items():
+            if codec.is_later(value, latest.get(field)):
+                latest[field] = value
         sums: dict[Names, Numbers] = {}
+        async for field, value in _turns(latest.items()):
+            try:
+                names, numbers = codec.names_of(field), codec.numbers_of(value)
+            except ValueError:
+                self._skip(hour, field)
+                continue
+            if all(want in {"", has} for want, has in zip(wanted, names, strict=True)):
+                sums[names] = tuple(map(add, sums[names], numbers)) if names in sums else numbers
+        return sums
+
+    async def _count(self, key: Callable[[int], str], hours: Sequence[int]) -> list[int]:
+        return list(await self._client.run(self._sizes, [key(hour) for hour in hours], [], what="reading usage"))
+
+    async def _scan(self, key: str) -> dict[bytes, bytes]:
+        """A hash in pages, whatever its size."""
+        found: dict[bytes, bytes] = {}
         cursor: bytes | int = 0
         while True:
-            cursor, flat = await self._client.call(
-                "HSCAN", self._keys.usage(hour), cursor, "COUNT", _FIELDS_A_PAGE, what="reading usage"
-            )
-            for field, value in zip(flat[::2], flat[1::2], strict=True):
-                if field in seen:  # a scan may show one twice
-                    continue
-                seen.add(field)
-                try:
-                    names, numbers = _names(field), _numbers(value)
-                except ValueError:
-                    self.unreadable += 1
-                    _log.warning("usage of hour %d has a field that cannot be read: %r", hour, field[:200])
-                    continue
-                if all(want in {"", has} for want, has in zip(wanted, names, strict=True)):
-                    sums[names] = tuple(map(add, sums[names], numbers)) if names in sums else numbers
+            cursor, flat = await self._client.call("HSCAN", key, cursor, "COUNT", _FIELDS_A_PAGE, what="reading usage")
+            found.update(zip(flat[::2], flat[1::2], strict=True))
             if int(cursor) == 0:
-                return sums
+                return found
+
+    async def _packed(self, hour: int) -> dict[bytes, bytes]:
+        """The latest packed copy of each counter."""
+        latest: dict[bytes, bytes] = {}
+        async for name, packed in _turns((await self._scan(self._keys.usage_packed(hour))).items(), every=1):
+            try:
+                for field, value in codec.unpack(packed):
+                    if codec.is_later(value, latest.get(field)):
+                        latest[field] = value
+            except ValueError:
+                self._skip(hour, name)
+        return latest
+
+    def _skip(self, hour: int, field: bytes) -> None:
+        self.unreadable += 1
+        _log.warning("usage of hour %d has a field that cannot be read: %r", hour, field[:200])
+
+
+async def _turns(items: Iterable[T], every: int = _SLICE) -> AsyncIterator[T]:
+    """The items; between slices of them the loop has a turn for other work."""
+    for place, item in enumerate(items):
+        if place % every == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 async def _in_order(sums: dict[Names, Numbers]) -> AsyncIterator[tuple[Names, Numbers]]:
-    """Sorted in slices: the loop has other work while an hour of a large fleet is read."""
+    """Sorted, in slices as well."""
     items = iter(sums.items())
     parts: list[list[tuple[Names, Numbers]]] = []
     while part := sorted(islice(items, _SLICE)):
         parts.append(part)
         await asyncio.sleep(0)
-    for place, item in enumerate(merge(*parts)):
-        if place % _SLICE == 0:
-            await asyncio.sleep(0)
+    async for item in _turns(merge(*parts)):
         yield item
-
-
-def _names(field: bytes) -> Names:
-    """Tenant, model and backend.
-
-    Raises:
-        ValueError: it is not a field of usage.
-    """
-    _, tenant, model, backend = field.decode().split("|")
-    return unquote(tenant), unquote(model), unquote(backend)
-
-
-def _numbers(value: bytes) -> Numbers:
-    """Numbers after those that we know are a later version's.
-
-    Raises:
-        ValueError: it does not hold numbers, or too few.
-    """
-    numbers = tuple(map(int, value.split()[: len(_NUMBERS)]))
-    if len(numbers) < len(_NUMBERS):
-        raise ValueError("too few numbers")
-    return numbers
-
-
-def _named(numbers: Numbers) -> dict[str, int]:
-    return dict(zip(_NUMBERS, numbers, strict=True))
-
-
-def _field(incarnation: str, key: UsageKey) -> str:
-    # Whatever a name holds, it is written: one that cannot be must not keep the others from being handed in.
-    return "|".join(
-        quote(part, safe=_PLAIN, errors="replace") for part in (incarnation, key.tenant, key.model, key.backend)
-    )
-
-
-def _pack(totals: UsageTotals) -> str:
-    return " ".join(str(getattr(totals, name)) for name in _NUMBERS)
