@@ -13,7 +13,7 @@ from router.domain.outcome import AttemptOutcome
 from router.domain.usage import HOUR_S
 from router.errors import StoreUnavailable
 from router.metering.meter import Meter
-from router.metering.sync import BATCH, KEEP_S, UsageSync
+from router.metering.sync import BATCH, KEEP_S, PACK_EVERY_S, UsageSync
 from tests.unit.metering.conftest import Ledger, Totals
 
 Attempt = Callable[..., AttemptOutcome]
@@ -155,6 +155,19 @@ async def test_it_runs_through_an_outage(
     assert [r.message for r in caplog.records if "kept until" in r.message] == [
         "usage is kept until the state store is back: away"
     ]
+
+
+async def test_old_hours_are_packed_now_and_then(meter: Meter, ledger: Ledger, clock: FakeClock) -> None:
+    """Once in so many seconds the store is asked to make old hours smaller, not at every hand-in."""
+    running = asyncio.create_task(UsageSync(meter, ledger, clock, interval_s=0.0).run())
+    for packs in range(3):
+        calls = ledger.calls
+        while ledger.calls < calls + 5:
+            await asyncio.sleep(0)
+        assert len(ledger.packed_at) == packs
+        clock.advance(PACK_EVERY_S)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 class Silent(Ledger):
