@@ -115,8 +115,9 @@ class Collector:
 
     def _look(self, member: Member, watch: _Watch, now: float, interval: float, tasks: asyncio.TaskGroup) -> None:
         judged = self._health.judges(member.backend.id)
-        if judged is not watch.judged or not judged:
-            self._health.follow(member)
+        handed_over = judged is not watch.judged
+        if handed_over or not judged:
+            self._health.follow(member, handed_over=handed_over)
         watch.judged = judged
         if not judged:
             watch.due = now + min(LOOK_AGAIN_S, interval)

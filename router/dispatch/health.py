@@ -87,6 +87,8 @@ class FleetHealth:
         self._replica = replica
         self._rules = HealthRules()
         self._machines: dict[str, HealthMachine] = {}
+        # What was agreed when a machine last followed another replica.
+        self._followed: dict[str, Health] = {}
         self._suspects: set[str] = set()
         # Judged otherwise than the fleet agrees; being written; on what version it was written last, and when.
         self._unsaid: set[str] = set()
@@ -115,15 +117,19 @@ class FleetHealth:
             machine.probe_failed(now, self._replica, report.reason)
         self._act(member, machine)
 
-    def follow(self, member: Member) -> None:
-        """Another replica judged this backend up to now: its word counts."""
+    def follow(self, member: Member, *, handed_over: bool) -> None:
+        """Another replica judges this backend, or did up to now (`handed_over`): its word counts."""
+        backend_id = member.backend.id
+        agreed = self._agreed(backend_id)
+        if self._followed.get(backend_id) is agreed and not handed_over:
+            return
+        self._followed[backend_id] = agreed
         now = self._clock.time()
         machine = self._machine(member, now)
-        agreed = self._agreed(member.backend.id)
         if agreed.state is not HealthState.UNKNOWN:
             machine.adopt(now, agreed)
-        self._suspects.discard(member.backend.id)
-        self._unsaid.discard(member.backend.id)
+        self._suspects.discard(backend_id)
+        self._unsaid.discard(backend_id)
         member.live.ejected = member.live.warming = False
         member.live.ejected_reason = ""
 
@@ -240,5 +246,6 @@ class FleetHealth:
         for backend_id in [name for name in self._machines if name not in self._fleet.members]:
             del self._machines[backend_id]
             self._written.pop(backend_id, None)
+            self._followed.pop(backend_id, None)
             self._suspects.discard(backend_id)
             self._unsaid.discard(backend_id)
