@@ -52,7 +52,7 @@ class HttpJsonFeed:
                 "GET", self.settings.url, headers=headers, follow_redirects=False, timeout=self.settings.timeout_s
             ) as response:
                 _check(response)
-                async for piece in response.aiter_raw():
+                async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > MAX_BYTES:
                         raise FeedFailed(f"the answer is longer than {MAX_BYTES} bytes")
