@@ -11,13 +11,11 @@ import click
 from router.api.wire.config import decode_difference
 from router.cli.admin_backends import show_config_error
 from router.cli.options import SECONDS
-from router.cli.rpc import ADMIN_TIMEOUT_S, EXIT_FAILED, admin_address_option, connected, json_option
+from router.cli.rpc import ADMIN_TIMEOUT_S, EXIT_FAILED, admin_address_option, config_stub, connected, json_option
 from router.cli.show import dollars, print_message, print_table, seconds
-from router.cli.who import named
 from router.settings.differences import REMOVE, counted, headline, title, words
 from router.settings.strict import ConfigError, Problem, read_text
 from router.v1 import config_pb2 as pb
-from router.v1.config_pb2_grpc import ConfigServiceStub
 
 KNOWN_FILES = ("fleet.yaml", "prices.yaml", "policies.yaml", "tenants.yaml")
 PLAN_TIMEOUT_S = 60.0
@@ -46,7 +44,7 @@ def plan(*, paths: tuple[Path, ...], prune: bool, address: str, as_json: bool) -
     """
     files = _read(paths, as_json=as_json)
     with connected(address, as_json=as_json) as channel:
-        response = _stub(channel).Plan(pb.PlanRequest(files=files, prune=prune), timeout=PLAN_TIMEOUT_S)
+        response = config_stub(channel).Plan(pb.PlanRequest(files=files, prune=prune), timeout=PLAN_TIMEOUT_S)
     if as_json:
         print_message(response)
     else:
@@ -72,7 +70,7 @@ def apply(
     files = _read(paths, as_json=as_json)
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
     with connected(address, as_json=as_json) as channel:
-        stub = _stub(channel)
+        stub = config_stub(channel)
         planned = stub.Plan(pb.PlanRequest(files=files, prune=prune), timeout=PLAN_TIMEOUT_S)
         if not as_json:
             _show_plan(planned)
@@ -98,7 +96,7 @@ def apply(
 def history(*, version: int | None, limit: int, before: int, address: str, as_json: bool) -> None:
     """Lists who changed what, newest first; with a VERSION, everything that it changed."""
     with connected(address, as_json=as_json) as channel:
-        stub = _stub(channel)
+        stub = config_stub(channel)
         if version is not None:
             one = stub.GetRevision(pb.GetRevisionRequest(version=version), timeout=ADMIN_TIMEOUT_S)
             if as_json:
@@ -136,7 +134,7 @@ def rollback(
     """Puts the configuration back to what it was when VERSION had just been made, as a new change."""
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
     with connected(address, as_json=as_json) as channel:
-        stub = _stub(channel)
+        stub = config_stub(channel)
         planned = stub.Rollback(pb.RollbackRequest(version=version, plan_only=True), timeout=PLAN_TIMEOUT_S)
         if plan_only and as_json:
             print_message(planned)
@@ -155,10 +153,6 @@ def rollback(
         print_message(response)
     else:
         _show_applied(response)
-
-
-def _stub(channel: object) -> ConfigServiceStub:
-    return ConfigServiceStub(named(channel))  # type: ignore[no-untyped-call, arg-type]  # generated
 
 
 def _read(paths: Sequence[Path], *, as_json: bool) -> list[pb.ConfigFile]:

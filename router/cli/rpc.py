@@ -141,11 +141,11 @@ def admin_stub(channel: grpc.Channel) -> AdminServiceStub:
 
 
 def config_stub(channel: grpc.Channel) -> ConfigServiceStub:
-    return ConfigServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+    return ConfigServiceStub(named(channel))  # type: ignore[no-untyped-call]  # generated
 
 
 def tenant_stub(channel: grpc.Channel) -> TenantServiceStub:
-    return TenantServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+    return TenantServiceStub(named(channel))  # type: ignore[no-untyped-call]  # generated
 
 
 def usage_stub(channel: grpc.Channel) -> UsageServiceStub:
