@@ -65,7 +65,7 @@ def fold(held: Held, entries: Iterable[Entry], revisions: Iterable[StoredRevisio
         if kind is not Kind.HEALTH:
             draft.config_version = draft.version
         if not entry.readable:
-            draft.unreadable |= {(kind, document_id)}
+            draft.unreadable.add((kind, document_id))
         elif entry.document is None:
             draft.bury(kind, document_id, Tombstone(entry.change.version, at))
         else:
@@ -146,7 +146,7 @@ class Draft:
         snapshot = held.snapshot
         self.version = snapshot.version
         self.config_version = snapshot.config_version
-        self.unreadable = held.unreadable
+        self.unreadable = set(held.unreadable)
         self.history = held.history
         self._tombstones = held.tombstones
         self._times = held.times
@@ -182,7 +182,7 @@ class Draft:
         else:
             if (document := before.find(kind, document_id)) is not None:
                 self.put(kind, document_id, document, before.times.get((kind, document_id), 0.0))
-            self.unreadable |= {(kind, document_id)}
+            self.unreadable.add((kind, document_id))
 
     def done(self) -> Held:
         policies = self._tables[Kind.POLICIES].get(POLICIES_ID, PoliciesDocument(""))
@@ -200,7 +200,7 @@ class Draft:
             snapshot=snapshot,
             tombstones=self._tombstones,
             times=self._times,
-            unreadable=self.unreadable,
+            unreadable=frozenset(self.unreadable),
             history=self.history,
         )
 
@@ -209,8 +209,7 @@ class Draft:
         key = (kind, document_id)
         if key in self._tombstones:
             del self._own_tombstones()[key]
-        if key in self.unreadable:
-            self.unreadable -= {key}
+        self.unreadable.discard(key)
 
     def _table(self, kind: Kind) -> dict[Any, Any]:
         if kind not in self._copied:

@@ -9,6 +9,8 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:history     stream   one entry per change of the configuration, with its documents before and after;
                                      the last `MAX_REVISIONS`, of at most about `MAX_HISTORY_BYTES`; the id of an entry
                                      is "FLEET_VERSION-0" of the last document that the change touched
+    {NAMESPACE}:history-sizes  list  "ID START SIZE" of each revision, oldest first: START is the bytes of all before it,
+                                     which is how the history is kept within its bytes without reading it
     {NAMESPACE}:rebuilding  string   there while replicas put back what the server lost; expires after `REBUILD_S`
     {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends.
                                      A lease is renewed every 0.5 s and void after 2 s; the key expires 10 s after the
@@ -47,10 +49,11 @@ the configuration of a running replica names. Where nothing else is said a key d
 evict it (`maxmemory-policy noeviction`).
 
 Fields of a stream entry: kind, id, op ("set" or "removed"), version (of the document), at, actor, doc (absent when
-removed), more ("1" when the change goes on in the next entry: readers apply both or none).
+removed), more ("1" when the change goes on in the next entry: readers apply both or none). Of a change of more than a
+thousand documents only the last has an entry.
 
-Fields of a revision: start (bytes of `changes` in all revisions before it: how the history is kept within its bytes),
-at, actor, origin, action, note, changes (JSON: a list of {kind, id, before, after}, null where it was not there).
+Fields of a revision: at, actor, origin, action, note, changes (JSON: a list of {kind, id, before, after}, null where it
+was not there).
 """
 
 from __future__ import annotations
@@ -116,6 +119,10 @@ class Keys:
         return f"{{{self.namespace}}}:history"
 
     @property
+    def history_sizes(self) -> str:
+        return f"{{{self.namespace}}}:history-sizes"
+
+    @property
     def rebuilding(self) -> str:
         return f"{{{self.namespace}}}:rebuilding"
 
@@ -142,10 +149,10 @@ class Keys:
     def usage(self, hour: int) -> str:
         return f"{{{self.namespace}}}:usage:{hour}"
 
-    def usage_handed_in(self, incarnation: str) -> str:
     def usage_packed(self, hour: int) -> str:
         return f"{{{self.namespace}}}:usage-packed:{hour}"
 
+    def usage_handed_in(self, incarnation: str) -> str:
         return f"{{{self.namespace}}}:usage-handed-in:{incarnation}"
 
     def rate(self, tenant: str, limit: str) -> str:
@@ -160,7 +167,7 @@ class Keys:
     @property
     def for_scripts(self) -> tuple[str, ...]:
         """KEYS of the scripts on documents, in the order that `scripts/common.lua` reads them in."""
-        head = (self.version, self.changes, self.config, self.history, self.rebuilding, self.leases)
+        head = (self.version, self.changes, self.config, self.history, self.history_sizes, self.rebuilding, self.leases)
         return (*head, *(self.documents(kind) for kind in Kind))
 
 

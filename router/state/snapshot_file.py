@@ -269,7 +269,8 @@ class SnapshotKeeper:
                 lines.append(line)
             chunks.append(b"".join(lines))
             await asyncio.sleep(0)
-        chunks += [_revision_line(revision) for revision in tail]
+        for revision in tail:
+            chunks += _revision_chunks(revision)
         return Body(
             version=held.snapshot.version,
             config_version=held.snapshot.config_version,
@@ -297,18 +298,21 @@ def _take(draft: Draft, text: bytes) -> None:
         _log.warning("skipped a document of the fleet snapshot on disk: %s: %.80r", error, text)
 
 
-def _revision_line(stored: StoredRevision) -> bytes:
-    # A line of its own: JSON as the server has it holds no line break outside of strings, and none inside.
-    line = _RevisionLine(
-        stored.version,
-        stored.at,
-        stored.actor,
-        stored.origin,
-        stored.action,
-        stored.note,
-        msgspec.Raw(stored.changes.replace(b"\n", b" ")),
+def _revision_chunks(stored: StoredRevision) -> tuple[bytes, ...]:
+    """The line of a revision; its changes, which may be many megabytes, are not copied."""
+    head = _encode(
+        {
+            "version": stored.version,
+            "at": stored.at,
+            "actor": stored.actor,
+            "origin": stored.origin,
+            "action": stored.action,
+            "note": stored.note,
+        }
     )
-    return _encode(line) + b"\n"
+    # Between the tokens of JSON a line break means nothing, and inside of them there is none.
+    changes = stored.changes.replace(b"\n", b" ") if b"\n" in stored.changes else stored.changes
+    return head[:-1] + b',"changes":', changes, b"}\n"
 
 
 def _history(texts: Sequence[bytes]) -> History:

@@ -22,8 +22,8 @@ from router.state import codec, replies
 from router.state.client import TIMEOUT_S, Argument, StoreClient
 from router.state.codec import Document, Entry, PoliciesDocument, Tombstone
 from router.state.contract import ApplyResult, FleetStore, News, SeedDocuments, SeedReport, Write
-from router.state.fold import Draft, Held, Lost
-from router.state.history import History, StoredRevision
+from router.state.fold import Held, Lost
+from router.state.history import StoredRevision
 from router.state.keys import (
     MAX_CHANGES,
     MAX_HISTORY_BYTES,
@@ -36,6 +36,7 @@ from router.state.keys import (
     Kind,
     price_id,
 )
+from router.state.loading import READ_LIMIT, Loader
 from router.state.lua import Script, load_script
 from router.state.replies import BATCH
 from router.state.revisions import Revisions
@@ -51,7 +52,6 @@ __all__ = [
     "Write",
 ]
 
-_LOAD = load_script("load")
 _PUT = load_script("put", common=True)
 _REMOVE = load_script("remove", common=True)
 _APPLY = load_script("apply", common=True)
@@ -59,7 +59,7 @@ _SEED = load_script("seed", common=True)
 _RESTORE = load_script("restore", common=True)
 _RECALL = load_script("recall", common=True)
 _PRUNE = load_script("prune", common=True)
-LOAD_TIMEOUT_S = 5.0
+BULK_TIMEOUT_S = 5.0
 # Documents that are decoded or encoded before the event loop has its turn: some 3 ms.
 _SLICE = 128
 
@@ -73,6 +73,7 @@ class ValkeyStore:
         self._client = client
         self._keys = Keys(namespace)
         self._revisions = Revisions(client, self._keys)
+        self._loader = Loader(client, self._keys, self._next_news)
         self._seen = 0
 
     @classmethod
@@ -89,26 +90,9 @@ class ValkeyStore:
         return self._seen
 
     async def load(self, last_good: Held | None = None) -> Held:
-        before = last_good or Held()
-        newest = before.history.newest
-        known = ("0-0", "") if newest is None else (f"{newest.version}-0", newest.at)
-        version, config_version, whole, revisions, *hashes = await self._client.run(
-            _LOAD, self._keys.for_scripts, known, what="load the fleet", timeout_s=LOAD_TIMEOUT_S
-        )
-        draft = Draft(Held())
-        draft.version, draft.config_version = int(version), int(config_version)
-        draft.history = (History() if whole else before.history).extended(replies.revisions(revisions))
-        for kind, flat in zip(Kind, hashes, strict=True):
-            for number, (field, value) in enumerate(replies.pairs(flat)):
-                if number % _SLICE == _SLICE - 1:
-                    await asyncio.sleep(0)
-                document_id = field.decode("utf-8", "replace")
-                found = replies.unchanged(before, kind, document_id, value) or codec.decode_envelope(
-                    kind, document_id, value
-                )
-                draft.take(kind, document_id, found, before)
-        self._saw(draft.version)
-        return draft.done()
+        held = await self._loader.load(last_good or Held())
+        self._saw(held.snapshot.version)
+        return held
 
     async def version(self) -> int:
         return int(await self._client.call("GET", self._keys.version, what="read the fleet version") or 0)
@@ -188,7 +172,7 @@ class ValkeyStore:
                 await asyncio.sleep(0)
             args += [write.kind.value, write.id, b"" if write.document is None else codec.encode(write.document)]
         what = "apply the configuration"
-        reply = await self._change(_APPLY, args, author, what, timeout_s=LOAD_TIMEOUT_S, replicated=True)
+        reply = await self._change(_APPLY, args, author, what, timeout_s=BULK_TIMEOUT_S, replicated=True)
         status, *rest = reply
         match status:
             case b"OK":
@@ -227,7 +211,7 @@ class ValkeyStore:
                 await asyncio.sleep(0)
             args += [codec.kind_of(document).value, codec.document_id(document), codec.encode(document)]
         author = Author(actor=actor, action="Seed")
-        _, *indexes = await self._change(_SEED, args, author, "seed the fleet", timeout_s=LOAD_TIMEOUT_S)
+        _, *indexes = await self._change(_SEED, args, author, "seed the fleet", timeout_s=BULK_TIMEOUT_S)
         taken = set(indexes)
         written: list[str] = []
         kept: list[str] = []
@@ -244,7 +228,7 @@ class ValkeyStore:
                 doc = codec.encode(item.document) if item.document is not None else b""
                 args += [item.kind.value, item.id, item.version, f"{item.at:.6f}", doc]
             fleet, count = await self._change(
-                _RESTORE, args, Author(actor=actor), "restore the fleet", seen=fleet_version, timeout_s=LOAD_TIMEOUT_S
+                _RESTORE, args, Author(actor=actor), "restore the fleet", seen=fleet_version, timeout_s=BULK_TIMEOUT_S
             )
             self._saw(int(fleet))
             restored += int(count)
@@ -258,7 +242,7 @@ class ValkeyStore:
                 args += [f"{stored.version}-0", stored.at, stored.actor, stored.origin, stored.action, stored.note]
                 args.append(stored.changes)
             recalled += await self._change(
-                _RECALL, args, Author(actor=""), "restore the history", timeout_s=LOAD_TIMEOUT_S
+                _RECALL, args, Author(actor=""), "restore the history", timeout_s=BULK_TIMEOUT_S
             )
         return recalled
 
@@ -346,6 +330,9 @@ class ValkeyStore:
             timeout_s=self._client.timeout_s + block_s,
         )
         return {key.decode(): entries for key, entries in reply or ()}
+
+    async def _next_news(self, after: int, after_revision: int) -> News:
+        return await self.news(after=after, after_revision=after_revision, limit=READ_LIMIT)
 
     def _saw(self, version: int) -> None:
         self._seen = max(self._seen, version)

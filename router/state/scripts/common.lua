@@ -1,11 +1,13 @@
 -- Read before every script that writes documents (router/state/lua.py joins them). Keys and formats: router/state/keys.py.
-local VERSION, CHANGES, CONFIG, HISTORY, REBUILDING, LEASES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local HASH = { backend = KEYS[7], price = KEYS[8], tenant = KEYS[9], health = KEYS[10], policies = KEYS[11] }
+local VERSION, CHANGES, CONFIG, HISTORY, SIZES, REBUILDING, LEASES =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local HASH = { backend = KEYS[8], price = KEYS[9], tenant = KEYS[10], health = KEYS[11], policies = KEYS[12] }
 
 -- The same of every script; its own arguments begin at FIRST. SEEN: the newest fleet version that the caller knows of.
 local ACTOR, ORIGIN, ACTION, NOTE, SEEN = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local MAX_CHANGES, MAX_REVISIONS, MAX_HISTORY_BYTES = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local FIRST = 9
+local MAX_ANNOUNCED = 1000
 
 -- The server's clock, so that replicas with wrong clocks agree.
 local TIME = redis.call('TIME')
@@ -60,28 +62,37 @@ local function refusal(kind)
   return nil
 end
 
+local function announce(change, fleet, more)
+  local fields = {
+    'kind', change.kind, 'id', change.id, 'op', change.doc and 'set' or 'removed',
+    'version', string.format('%d', change.version), 'at', change.at, 'actor', ACTOR,
+  }
+  if change.doc then
+    fields[#fields + 1] = 'doc'
+    fields[#fields + 1] = change.doc
+  end
+  if more then
+    fields[#fields + 1] = 'more'
+    fields[#fields + 1] = '1'
+  end
+  redis.call('XADD', CHANGES, 'MAXLEN', '~', MAX_CHANGES, string.format('%d-0', fleet), unpack(fields))
+end
+
 -- Writes all of `changes` ({kind, id, version, at, doc or nil}) as one change after a version; returns the fleet version.
 local function commit(changes, after_version)
   local fleet = math.max(fleet_version(), after_version or 0)
   local by_operator = false
+  -- Of a very large change only the last entry is in the stream: readers find a gap and read everything by pages, which
+  -- costs the server less than writing it all twice.
+  local announced_from = #changes > MAX_ANNOUNCED and #changes or 1
   for index, change in ipairs(changes) do
     fleet = fleet + 1
     by_operator = by_operator or change.kind ~= 'health'
-    local envelope = string.format('{"version":%d,"at":%s,"doc":', change.version, change.at)
+    local envelope = '{"version":' .. string.format('%d', change.version) .. ',"at":' .. change.at .. ',"doc":'
     redis.call('HSET', HASH[change.kind], change.id, envelope .. (change.doc or 'null') .. '}')
-    local fields = {
-      'kind', change.kind, 'id', change.id, 'op', change.doc and 'set' or 'removed',
-      'version', string.format('%d', change.version), 'at', change.at, 'actor', ACTOR,
-    }
-    if change.doc then
-      fields[#fields + 1] = 'doc'
-      fields[#fields + 1] = change.doc
+    if index >= announced_from then
+      announce(change, fleet, index < #changes)
     end
-    if index < #changes then
-      fields[#fields + 1] = 'more'
-      fields[#fields + 1] = '1'
-    end
-    redis.call('XADD', CHANGES, 'MAXLEN', '~', MAX_CHANGES, string.format('%d-0', fleet), unpack(fields))
   end
   redis.call('SET', VERSION, string.format('%d', fleet))
   if by_operator then
@@ -92,38 +103,53 @@ end
 
 -- Appends one revision {id, at, actor, origin, action, note, changes}, whose id is newer than all, and drops the oldest.
 local function append_revision(revision)
-  local newest = redis.call('XREVRANGE', HISTORY, '+', '-', 'COUNT', 1)[1]
-  local fields = newest and newest[2]
-  -- The first field is `start`, the last is `changes`: XADD below.
-  local start = fields and tonumber(fields[2]) + #fields[#fields] or 0
+  local newest = redis.call('LINDEX', SIZES, -1)
+  local start, size = string.match(newest or '', ' (%d+) (%d+)$')
+  start = (tonumber(start) or 0) + (tonumber(size) or 0)
   redis.call(
-    'XADD', HISTORY, 'MAXLEN', '=', MAX_REVISIONS, revision[1], 'start', string.format('%d', start), 'at', revision[2],
-    'actor', revision[3], 'origin', revision[4], 'action', revision[5], 'note', revision[6], 'changes', revision[7]
+    'XADD', HISTORY, 'MAXLEN', '=', MAX_REVISIONS, revision[1], 'at', revision[2], 'actor', revision[3],
+    'origin', revision[4], 'action', revision[5], 'note', revision[6], 'changes', revision[7]
   )
+  local count = redis.call('RPUSH', SIZES, string.format('%s %d %d', revision[1], start, #revision[7]))
   local floor = start + #revision[7] - MAX_HISTORY_BYTES
-  while floor > 0 do
-    local oldest = redis.call('XRANGE', HISTORY, '-', '+', 'COUNT', 2)
-    if #oldest < 2 or tonumber(oldest[1][2][2]) >= floor then
-      return
-    end
-    redis.call('XTRIM', HISTORY, 'MINID', oldest[2][1])
+  local dropped = false
+  while count > 1 and (count > tonumber(MAX_REVISIONS)
+      or tonumber(string.match(redis.call('LINDEX', SIZES, 0), ' (%d+)')) < floor) do
+    redis.call('LPOP', SIZES)
+    count, dropped = count - 1, true
   end
+  if dropped then
+    redis.call('XTRIM', HISTORY, 'MINID', string.match(redis.call('LINDEX', SIZES, 0), '^%S+'))
+  end
+end
+
+local function quoted(text)
+  return string.find(text, '[%c"\\]') and cjson.encode(text) or '"' .. text .. '"'
 end
 
 -- Writes `changes` (with `before`: the text there was) as one change of the fleet, and what it did to the configuration
 -- as one revision; returns the fleet version.
 local function revise(changes)
   local fleet = commit(changes)
-  local described = {}
+  -- One flat list of parts: the text may be of many megabytes, and is put together once.
+  local parts = {}
+  local n = 0
   for _, change in ipairs(changes) do
     if change.kind ~= 'health' then
-      described[#described + 1] = '{"kind":"' .. change.kind .. '","id":' .. cjson.encode(change.id)
-        .. ',"before":' .. (change.before or 'null') .. ',"after":' .. (change.doc or 'null') .. '}'
+      parts[n + 1] = n == 0 and '[{"kind":"' or '},{"kind":"'
+      parts[n + 2] = change.kind
+      parts[n + 3] = '","id":'
+      parts[n + 4] = quoted(change.id)
+      parts[n + 5] = ',"before":'
+      parts[n + 6] = change.before or 'null'
+      parts[n + 7] = ',"after":'
+      parts[n + 8] = change.doc or 'null'
+      n = n + 8
     end
   end
-  if #described > 0 then
-    local text = '[' .. table.concat(described, ',') .. ']'
-    append_revision({ string.format('%d-0', fleet), NOW, ACTOR, ORIGIN, ACTION, NOTE, text })
+  if n > 0 then
+    parts[n + 1] = '}]'
+    append_revision({ string.format('%d-0', fleet), NOW, ACTOR, ORIGIN, ACTION, NOTE, table.concat(parts) })
   end
   return fleet
 end

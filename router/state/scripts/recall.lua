@@ -19,7 +19,7 @@ if #ours > 0 and number(ours[1]) <= last then
   local by_id, missing = {}, 0
   for _, entry in ipairs(redis.call('XRANGE', HISTORY, '-', '+')) do
     local fields = entry[2]
-    by_id[entry[1]] = { entry[1], fields[4], fields[6], fields[8], fields[10], fields[12], fields[14] }
+    by_id[entry[1]] = { entry[1], fields[2], fields[4], fields[6], fields[8], fields[10], fields[12] }
   end
   for _, revision in ipairs(ours) do
     local theirs = by_id[revision[1]]
@@ -36,7 +36,7 @@ if #ours > 0 and number(ours[1]) <= last then
     ours[#ours + 1] = revision
   end
   table.sort(ours, function(a, b) return number(a) < number(b) end)
-  redis.call('DEL', HISTORY)
+  redis.call('DEL', HISTORY, SIZES)
   for _, revision in ipairs(ours) do
     append_revision(revision)
   end

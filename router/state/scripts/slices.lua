@@ -33,7 +33,7 @@ end
 local function grant_rate(key, a)
   local rate, capacity, balance = number(ARGV[a + 1]), number(ARGV[a + 2]), number(ARGV[a + 3])
   local want, back, took, demand = number(ARGV[a + 4]), number(ARGV[a + 5]), number(ARGV[a + 6]), number(ARGV[a + 7])
-  local level, at, asked_at, held, wishes = capacity, NOW, nil, math.max(0, balance), { demand }
+  local level, at, asked_at, held, held_before, wishes = capacity, NOW, nil, math.max(0, balance), 0, { demand }
   local fields = redis.call('HGETALL', key)
   for index = 1, #fields, 2 do
     local name, value = fields[index], fields[index + 1]
@@ -44,7 +44,7 @@ local function grant_rate(key, a)
       local moment, kept, wish, call = string.match(value, '^(%S+) (%S+) (%S+) (%S+)$')
       local age = NOW - number(moment)
       if name == REPLICA then
-        asked_at = number(moment)
+        asked_at, held_before = number(moment), math.max(0, number(kept))
         if number(call) >= CALL then
           return '0'
         end
@@ -58,11 +58,15 @@ local function grant_rate(key, a)
       end
     end
   end
-  -- What replicas hold is part of what may be saved up.
-  level = math.min(level + math.max(0, NOW - at) * rate, capacity) - took + back
+  -- What replicas hold is part of what may be saved up. When it was used is not known, so it fills up only from now.
+  local full = math.max(level, capacity - held - held_before + math.max(0, balance))
+  level = math.min(level + math.max(0, NOW - at) * rate, full) - took + back
   level = math.max(0, math.min(level, capacity - held))
   local elapsed = math.min(math.max(0, NOW - (asked_at or NOW - RESERVE_S)), LONGEST_S)
-  local fair = math.min(fair_share(rate, wishes) * elapsed, level)
+  local share, fair = fair_share(rate, wishes), level
+  if share < math.huge then
+    fair = math.min(share * elapsed, level)
+  end
   local spare = level - rate * RESERVE_S
   if demand == 0 then
     -- For a burst to come, from the fuller half of the bucket.
