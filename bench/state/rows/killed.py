@@ -33,6 +33,7 @@ GIVE_UP_S = 10.0
 DOCUMENTS = 100
 LEASE_LIMIT_S = 3.0
 PROBE_EVERY_S = 0.5
+OFTEN = {"probe_interval_s": PROBE_EVERY_S, "probe_timeout_s": 0.4}
 PROBED = 8
 SEED = 20261123
 
@@ -169,7 +170,7 @@ async def mid_lease(lab: Lab, findings: Findings) -> None:
         backends = await stack.enter_async_context(probed(PROBED))
         store = await stack.enter_async_context(start_standalone())
         prices = (1.0,) * PROBED
-        site = Site.build(lab, backends.addresses, prices=prices, dispatch={"probe_interval_s": PROBE_EVERY_S})
+        site = Site.build(lab, backends.addresses, prices=prices, dispatch=OFTEN)
         replicas = await stack.enter_async_context(Replicas(site, store.url))
         await replicas.start("stays")
         for n in range(lab.pick(10, 2)):

@@ -155,13 +155,13 @@ def _judge(findings: Findings, name: str, asked: list[Asked]) -> None:
     tried = used + sum(one.refused_in(began, last) for one in asked) / (last - began)
     findings.holds(
         f"{name}: of the limit is used, {tried:,.0f}/s asked", f"{used:,.0f}/s",
-        reached=used >= USED_SHARE * RATE, bound=f">= {USED_SHARE * RATE:,.0f}/s",
+        reached=used >= USED_SHARE * RATE, bound=f">= {USED_SHARE * RATE:,.0f}/s", timed=True,
     )  # fmt: skip
     for n, (one, share) in enumerate(shares):
         least = FAIR_SHARE * min(one.offered, RATE / REPLICAS)
         findings.holds(
             f"{name}: replica {n}, asked {one.offered:g}/s", f"{share:.0f}/s",
-            reached=share >= least, bound=f">= {least:g}/s",
+            reached=share >= least, bound=f">= {least:g}/s", timed=True,
         )  # fmt: skip
     findings.none(f"{name}: other answers", [text for one in asked for text in one.wrong])
     if skipped := sum(one.skipped for one in asked):

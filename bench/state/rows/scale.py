@@ -3,7 +3,7 @@
 Method. The store is filled once. A router without any fleet of its own is started on it; the clock runs from the
 process's start until it says that it serves, which it says when it has the fleet. Taking over a change is measured from
 outside, as the time that the replica answers nobody: one connection asks `/healthz` without pause while another replica
-changes prices, and the longest silence around each change, less the usual one, is what the swap took at most.
+changes prices, and the longest silence around each change is what the swap took at most.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ ASK_EVERY_S = 0.02
 # A collector looks for prices that begin or end five times a second.
 OFF_LIMIT_MS = 500.0
 PROBE_EVERY_S = 0.5
+OFTEN = {"probe_interval_s": PROBE_EVERY_S, "probe_timeout_s": 0.4}
 LEASE_LIMIT_S = 3.0
 BACKENDS = 6
 
@@ -62,7 +63,7 @@ async def run(lab: Lab, findings: Findings) -> None:
         backends = await stack.enter_async_context(probed(BACKENDS))
         store = await stack.enter_async_context(start_standalone())
         prices = (CHEAP, *(90.0 for _ in range(BACKENDS - 1)))
-        site = Site.build(lab, backends.addresses, prices=prices, dispatch={"probe_interval_s": PROBE_EVERY_S})
+        site = Site.build(lab, backends.addresses, prices=prices, dispatch=OFTEN)
         replicas = await stack.enter_async_context(Replicas(site, store.url))
         for n, skew in enumerate(SKEWS):
             await replicas.start(f"r{n}", skew_s=skew or 1e-9)
