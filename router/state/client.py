@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -26,8 +27,9 @@ from router.state.topology import ClusterServers, OneServer, SentinelServers, Se
 from router.state.url import StoreUrl, Topology, parse_store_url
 
 TIMEOUT_S = 0.7
-# Of a call's time, so much is left for the answer that replicas are missing.
-_WAIT_MARGIN_S = 0.05
+# Of a call's time, so much is left for the answer that replicas are missing: servers look for waits that are over ten
+# times a second.
+_WAIT_MARGIN_S = 0.15
 _HOPS_AT_ONCE = 2
 _HOP_PAUSE_S = 0.01
 _WITHOUT_KEY = frozenset({"CLIENT", "CONFIG", "DBSIZE", "FLUSHALL", "INFO", "PING", "ROLE", "SCAN", "SCRIPT", "TIME"})
@@ -35,7 +37,26 @@ _KEY_AFTER_WORD = frozenset({"MEMORY", "OBJECT", "XGROUP", "XINFO"})
 _KEY_AFTER_STREAMS = frozenset({"XREAD", "XREADGROUP"})
 
 Argument = str | bytes | int | float
-_Exchange = Callable[[StoreConnection, asyncio.Timeout, bool], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One try of a call: a connection of the server to ask, until when, and whether its slot is still on the way."""
+
+    node: Node
+    connection: StoreConnection
+    bound: asyncio.Timeout
+    asking: bool
+
+    @property
+    def left_s(self) -> float:
+        return (self.bound.when() or 0.0) - asyncio.get_running_loop().time()
+
+    async def ask(self, *command: Argument) -> Any:
+        if self.asking:
+            # Holds for the next command of this connection only.
+            await self.connection.ask("ASKING")
+        return await self.connection.ask(*command)
 
 
 class StoreClient:
@@ -104,19 +125,19 @@ class StoreClient:
             args: ARGV.
             what: what is being done, for the error.
             timeout_s: instead of the client's bound.
-            replicated: answer only when as many replicas of the server as configured have it too.
+            replicated: answer only when as many replicas as configured have it too, and no failover is under way.
 
         Raises:
             StoreUnavailable: no good answer in time. It may have been carried out all the same.
         """
 
-        async def exchange(connection: StoreConnection, bound: asyncio.Timeout, asking: bool) -> Any:  # noqa: FBT001 - private
+        async def exchange(turn: _Turn) -> Any:
             try:
-                answer = await _ask(connection, ("EVALSHA", script.sha, len(keys), *keys, *args), asking)
+                answer = await turn.ask("EVALSHA", script.sha, len(keys), *keys, *args)
             except NoScriptError:
-                answer = await _ask(connection, ("EVAL", script.text, len(keys), *keys, *args), asking)
-            if replicated and self._acknowledge_replicas:
-                await self._acknowledged(connection, bound, what)
+                answer = await turn.ask("EVAL", script.text, len(keys), *keys, *args)
+            if replicated:
+                await self._acknowledged(turn, what)
             return answer
 
         return await self._reach(keys[0] if keys else None, exchange, what, timeout_s)
@@ -130,8 +151,8 @@ class StoreClient:
             StoreUnavailable: no good answer in time.
         """
 
-        async def exchange(connection: StoreConnection, _bound: asyncio.Timeout, asking: bool) -> Any:  # noqa: FBT001 - private
-            return await _ask(connection, command, asking)
+        async def exchange(turn: _Turn) -> Any:
+            return await turn.ask(*command)
 
         return await self._reach(_first_key(command), exchange, what, timeout_s)
 
@@ -140,7 +161,9 @@ class StoreClient:
         # Connections that were cut end in the next turn of the loop.
         await asyncio.sleep(0)
 
-    async def _reach(self, key: str | None, exchange: _Exchange, what: str, timeout_s: float | None) -> Any:
+    async def _reach(
+        self, key: str | None, exchange: Callable[[_Turn], Awaitable[Any]], what: str, timeout_s: float | None
+    ) -> Any:
         async with reach(what, timeout_s or self.timeout_s) as bound:
             node = await self._servers.node(key)
             asking = False
@@ -148,7 +171,7 @@ class StoreClient:
             while True:
                 try:
                     async with node.connection() as connection:
-                        return await exchange(connection, bound, asking)
+                        return await exchange(_Turn(node, connection, bound, asking))
                 except AskError as error:
                     asking = not isinstance(error, MovedError)
                     node = self._servers.redirected(error, node)
@@ -163,27 +186,24 @@ class StoreClient:
                     # The slot is on its way, and the nodes do not agree yet where it is.
                     await asyncio.sleep(_HOP_PAUSE_S)
 
-    async def _acknowledged(self, connection: StoreConnection, bound: asyncio.Timeout, what: str) -> None:
+    async def _acknowledged(self, turn: _Turn, what: str) -> None:
         """WAIT counts the replicas that have what this very connection wrote."""
         wanted = self._acknowledge_replicas
-        left_s = (bound.when() or 0.0) - asyncio.get_running_loop().time() - _WAIT_MARGIN_S
+        if not wanted:
+            return
+        wait_s = max(turn.left_s - _WAIT_MARGIN_S, turn.left_s / 2)
         # A timeout of 0 would be none.
-        have = await connection.ask("WAIT", wanted, max(1, int(left_s * 1000)))
+        have = await turn.connection.ask("WAIT", wanted, max(1, int(wait_s * 1000)))
         if have < wanted:
             raise StoreUnavailable(f"{what}: written, but not on {wanted} replicas: {have} have it")
+        if not await self._servers.stays(turn.node):
+            raise StoreUnavailable(f"{what}: written, but on a primary that is being replaced")
 
 
 def _only_node(dialer: Dialer, url: StoreUrl) -> Node:
     if url.path:
         return Node(None, dialer.socket)
     return Node(url.addresses[0], partial(dialer.server, url.addresses[0]))
-
-
-async def _ask(connection: StoreConnection, command: Sequence[Argument], asking: bool) -> Any:  # noqa: FBT001 - private
-    if asking:
-        # Holds for the next command of this connection only.
-        await connection.ask("ASKING")
-    return await connection.ask(*command)
 
 
 def _leaves_doubt(error: BaseException) -> bool:

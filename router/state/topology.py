@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -40,6 +41,10 @@ class Servers(Protocol):
         """The server that this one says to ask instead; MOVED is for good, ASK for once."""
         ...
 
+    async def stays(self, node: Node) -> bool:
+        """Whether nobody is about to put another in its place, as far as can be known."""
+        ...
+
     def failed(self, node: Node) -> None:
         """A call to it ended without an answer, or with one that a primary would not give."""
         ...
@@ -59,12 +64,24 @@ class OneServer:
     def redirected(self, error: AskError, by: Node) -> Node:  # noqa: ARG002 - there is nobody else
         raise _not_alone(error)
 
+    async def stays(self, node: Node) -> bool:  # noqa: ARG002 - nobody tells
+        return True
+
     def failed(self, node: Node) -> None:
         # What is idle may be as dead as the one that failed, and each would cost a call.
         node.retire()
 
     def close(self) -> None:
         self._node.retire()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Said:
+    """What a Sentinel says of the primary. `replacing`: the one that it puts another in the place of."""
+
+    epoch: int
+    primary: Address
+    replacing: Address | None = field(compare=False)
 
 
 class SentinelServers:
@@ -90,6 +107,15 @@ class SentinelServers:
     def redirected(self, error: AskError, by: Node) -> Node:  # noqa: ARG002 - only the Sentinels say where to go
         raise _not_alone(error)
 
+    async def stays(self, node: Node) -> bool:
+        """False while a failover is under way.
+
+        When Sentinels replace a primary that lives, it and the replicas that were not chosen go on for a while, and all
+        that they write and acknowledge meanwhile is lost.
+        """
+        said = await self._hear()
+        return max(said).primary == node.address and all(s.replacing != node.address for s in said)
+
     def failed(self, node: Node) -> None:
         node.retire()
         if node is self._primary:
@@ -108,23 +134,30 @@ class SentinelServers:
         return Node(address, partial(self._dialer.server, address), greet=must_be_primary)
 
     async def _find(self) -> Address:
-        answers = await ask_around(self._ask(sentinel) for sentinel in self._sentinels)
-        known = [answer for answer in answers if answer is not None]
-        if not known:
+        # Not all hear of a failover at once; the latest configuration has the highest epoch.
+        return max(await self._hear()).primary
+
+    async def _hear(self) -> list[_Said]:
+        said = [s for s in await ask_around(self._ask(sentinel) for sentinel in self._sentinels) if s is not None]
+        if not said:
             asked = ", ".join(str(s.address) for s in self._sentinels)
             raise RedisConnectionError(f"no Sentinel of {asked} names a primary of {self._service!r}")
-        # Not all hear of a failover at once; the latest configuration has the highest epoch.
-        return max(known)[1]
+        return said
 
-    async def _ask(self, sentinel: Node) -> tuple[int, Address] | None:
+    async def _ask(self, sentinel: Node) -> _Said | None:
         async with sentinel.connection() as connection:
             flat = await connection.ask("SENTINEL", "MASTER", self._service)
-            # Named already while the failover is not finished, when the facts above still tell of the old primary.
-            address = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-        if address is None:
+            # The one that is promoted is named here while the facts above tell of the one that is replaced.
+            named = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+        if named is None:
             return None
         facts = dict(zip(flat[::2], flat[1::2], strict=True))
-        return int(facts[b"config-epoch"]), Address(address[0].decode(), int(address[1]))
+        failover = b"failover_in_progress" in facts[b"flags"].split(b",")
+        return _Said(
+            epoch=int(facts[b"config-epoch"]),
+            primary=Address(named[0].decode(), int(named[1])),
+            replacing=Address(facts[b"ip"].decode(), int(facts[b"port"])) if failover else None,
+        )
 
 
 class ClusterServers:
@@ -162,6 +195,9 @@ class ClusterServers:
         if isinstance(error, MovedError):
             self._moved[error.slot_id] = address
         return self._at(address)
+
+    async def stays(self, node: Node) -> bool:  # noqa: ARG002 - a failover of a living one waits for its replica
+        return True
 
     def failed(self, node: Node) -> None:
         node.retire()
