@@ -22,10 +22,8 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest) -> Results:
     """One quick run of the rows that were selected, by name."""
-    own = [item for item in request.session.items if item.path == request.path]
-    names = [
-        item.callspec.params["name"] for item in own if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-    ]
+    own = {item.name for item in request.session.items if item.path == request.path}
+    names = [name for name in NAMES if f"{test_state.__name__}[{name}]" in own]
     argv = [sys.executable, "-m", "bench.state", "--quick", "--json", "--only", ",".join(names)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.stdout, f"the run ended with {done.returncode}:\n{done.stderr[-4000:]}"
