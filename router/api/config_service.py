@@ -38,6 +38,7 @@ from router.v1 import config_pb2_grpc
 OWN_WRITE_LIMIT_S = 0.25
 # How often a change that expects no version is planned again when somebody else was first.
 TRIES = 4
+FEW = 50
 
 
 class ConfigStore(Protocol):
@@ -120,7 +121,7 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
         )
         return pb.PlanResponse(
             config_version=proposal.base.config_version,
-            differences=[wire.encode_difference(difference) for difference in proposal.differences],
+            differences=await _encoded(proposal.differences),
             effect=wire.encode_effect(effect),
             notes=proposal.notes,
         )
@@ -139,7 +140,7 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
         there, missing, waited_s = await self._acknowledged(change, version, wait_s)
         return pb.ApplyResponse(
             config_version=version,
-            differences=[wire.encode_difference(difference) for difference in change.differences],
+            differences=await _encoded(change.differences),
             acknowledged=wire.encode_replicas(there, self._replicas.replicas),
             missing=wire.encode_replicas(missing, self._replicas.replicas),
             waited_s=waited_s,
@@ -177,13 +178,13 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
             change = await make(snapshot)
             return pb.RollbackResponse(
                 config_version=snapshot.config_version,
-                differences=[wire.encode_difference(difference) for difference in change.differences],
+                differences=await _encoded(change.differences),
             )
         change, version = await self._commit(make, request.expected_config_version, author)
         there, missing, waited_s = await self._acknowledged(change, version, wait_s)
         return pb.RollbackResponse(
             config_version=version,
-            differences=[wire.encode_difference(difference) for difference in change.differences],
+            differences=await _encoded(change.differences),
             acknowledged=wire.encode_replicas(there, self._replicas.replicas),
             missing=wire.encode_replicas(missing, self._replicas.replicas),
             waited_s=waited_s,
@@ -251,6 +252,13 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
     def _check_connected(self, what: str) -> None:
         if not self._view.connected:
             raise StoreUnavailable(what)
+
+
+async def _encoded(found: Sequence[DocumentDifference]) -> list[pb.DocumentDifference]:
+    """The differences as messages; thousands of them are made beside the event loop."""
+    if len(found) <= FEW:
+        return [wire.encode_difference(difference) for difference in found]
+    return await asyncio.to_thread(lambda: [wire.encode_difference(difference) for difference in found])
 
 
 def _meanwhile(expected: int, current: int) -> StaleVersion:
