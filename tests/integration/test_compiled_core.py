@@ -17,6 +17,7 @@ from pathlib import Path
 from router.clock import FakeClock
 from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet
+from router.domain.pricing import books
 from router.domain.snapshot import FleetSnapshot
 from router.domain.request import Objective, RequestProfile
 from router.prediction.output_length import OutputLength
@@ -31,7 +32,7 @@ fleet = Fleet(
 fleet.apply(FleetSnapshot(
     version=1,
     backends={b.id: b for b in settings.seed.backends},
-    prices={(p.backend, p.model): p for p in settings.seed.prices},
+    prices={(book.backend, book.model): book for book in books(settings.seed.prices)},
 ))
 decider = Decider(fleet=fleet, lengths=OutputLength(), clock=clock, uniform=random.Random(1).random, age=lambda: 0.0)
 print(Path(scheduler.__file__).suffix)

@@ -228,7 +228,10 @@ async def test_prices_and_policies_are_set_and_read(admin: Admin) -> None:
     assert entry.price.expires_at.seconds == 2_000_000_000
     assert abs(entry.changed_at.seconds - time.time()) < 60
     listed = await admin.stub.ListPrices(pb.ListPricesRequest(backend="a"))
-    assert list(listed.prices) == [entry]
+    (found,) = listed.prices
+    assert (found.price, found.version, found.changed_at) == (entry.price, entry.version, entry.changed_at)
+    assert (found.in_force, found.source_kind, found.factor_now) == (True, pb.PRICE_SOURCE_ADMIN, 1.0)
+    assert 0.0 <= found.age_s < 60.0
     assert len((await admin.stub.ListPrices(pb.ListPricesRequest())).prices) == 2
     code, _, _ = await failure(admin.stub.SetPrice(pb.SetPriceRequest(price=pb.Price(backend="zz", usd_per_hour=1.0))))
     assert code is grpc.StatusCode.NOT_FOUND
