@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -10,9 +11,17 @@ import structlog
 from router.clock import Clock
 from router.dispatch.decider import Decider
 from router.dispatch.director import Director
+from router.dispatch.effect import Effects
 from router.dispatch.executor import Executor
 from router.dispatch.feedback import Feedback
 from router.dispatch.fleet import BuildAdapter, Fleet
+from router.dispatch.loads import Loads
+from router.dispatch.overview import Overview
+from router.dispatch.recent import Recent
+from router.dispatch.recording import Meter
+from router.dispatch.tenants import Tenants
+from router.dispatch.traffic import Traffic
+from router.domain.fleet import Health
 from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
@@ -24,22 +33,38 @@ from router.state.view import FleetView
 from router.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+UNKNOWN_HEALTH = Health()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """Everything between the edges and the store."""
+    """What serves requests, and what tells of it."""
 
     fleet: Fleet
     director: Director
     metrics: Metrics
+    tenants: Tenants
+    loads: Loads
+    traffic: Traffic
+    recent: Recent
+    effects: Effects
+    overview: Overview
 
 
-def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapter, clock: Clock) -> Core:
-    """Joins deciding, dispatching and feedback over a fleet view."""
+def build_core(
+    settings: Settings,
+    *,
+    view: FleetView,
+    build_adapter: BuildAdapter,
+    clock: Clock,
+    meter: Meter,
+) -> Core:
+    """Joins everything over a fleet view, which it follows from now on. `clock.time()` is the store's."""
     rng = random.Random(settings.router.rng_seed)
     metrics = Metrics()
     lengths = OutputLength()
+    recent = Recent()
+    traffic = Traffic(now=clock.monotonic())
     fleet = Fleet(catalogue=settings.catalogue, build_adapter=build_adapter, clock=clock, policies=settings.policies)
     decider = Decider(
         fleet=fleet,
@@ -48,7 +73,7 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
         uniform=rng.random,
         age=lambda: view.age_s(clock.monotonic()),
     )
-    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock)
+    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic)
     policy = settings.policies.dispatch
     budget = RetryBudget(
         ratio=policy.retry_budget_ratio,
@@ -57,6 +82,13 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
         now=clock.monotonic(),
     )
     admission = Admission(max_in_flight=policy.max_in_flight)
+    tenants = Tenants(
+        tenants=lambda: view.snapshot.tenants,
+        policies=lambda: fleet.policies,
+        catalogue=settings.catalogue,
+        clock=clock,
+        replicas=lambda: 1 + int(feedback.busy.peers),
+    )
     director = Director(
         fleet=fleet,
         decider=decider,
@@ -65,12 +97,44 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
         admission=admission,
         metrics=metrics,
         clock=clock,
+        tenants=tenants,
+        meter=meter,
+        recent=recent,
     )
-    seen = [""]
+    view.on_change(_taker(fleet, admission, budget))
+    return Core(
+        fleet=fleet,
+        director=director,
+        metrics=metrics,
+        tenants=tenants,
+        loads=Loads(
+            fleet=fleet,
+            busy=feedback.busy,
+            passive=feedback.passive,
+            clock=clock,
+            replica=settings.router.replica_id,
+            requests_in_flight=lambda: director.in_flight,
+        ),
+        traffic=traffic,
+        recent=recent,
+        effects=Effects(recent=recent, fleet=fleet, lengths=lengths, clock=clock),
+        overview=Overview(
+            fleet=fleet,
+            traffic=traffic,
+            load=director.live,
+            agreed=lambda backend: view.snapshot.health.get(backend, UNKNOWN_HEALTH),
+        ),
+    )
+
+
+def _taker(fleet: Fleet, admission: Admission, budget: RetryBudget) -> Callable[[FleetSnapshot], None]:
+    """What takes over each snapshot, and the policies in it when they are new."""
+    seen = ""
 
     def take(snapshot: FleetSnapshot) -> None:
-        if snapshot.policies_yaml and snapshot.policies_yaml != seen[0]:
-            seen[0] = snapshot.policies_yaml
+        nonlocal seen
+        if snapshot.policies_yaml and snapshot.policies_yaml != seen:
+            seen = snapshot.policies_yaml
             try:
                 policies = parse_policies(snapshot.policies_yaml, "policies")
             except ConfigError as error:
@@ -84,5 +148,4 @@ def build_core(settings: Settings, *, view: FleetView, build_adapter: BuildAdapt
                 budget.window_s = policies.dispatch.retry_budget_window_s
         fleet.apply(snapshot)
 
-    view.on_change(take)
-    return Core(fleet=fleet, director=director, metrics=metrics)
+    return take

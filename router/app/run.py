@@ -16,23 +16,20 @@ import structlog
 
 from backends import registry
 from backends.transport import FastTransport
-from router.api.admin_faces import face
-from router.api.admin_service import AdminService
 from router.api.grpc_server import GrpcServers
-from router.api.http_server import HttpServer, bind
-from router.api.inference_service import InferenceService
-from router.api.openai_http import OpenAiHttp
-from router.api.wire.admin import FleetRules
-from router.app.core import Core, build_core
+from router.api.http_server import HttpServer
+from router.app.core import build_core
+from router.app.faces import build_faces
+from router.app.shared import join, open_meter
 from router.clock import Clock, SystemClock
-from router.dispatch.collector import Collector
 from router.dispatch.director import Director
 from router.domain.pricing import books
 from router.settings import Settings, load
 from router.state.connection import BadStoreUrlError
+from router.state.contract import SeedDocuments
 from router.state.embedded import EmbeddedStoreError
-from router.state.runtime import end_task, open_state
-from router.state.store import SeedDocuments
+from router.state.runtime import open_state
+from router.state.store_time import StoreTime
 from router.state.view import FleetView
 from router.telemetry import logs
 
@@ -44,7 +41,6 @@ START_HINTS: dict[type[Exception], str] = {
     OSError: "Free the port, name another, or allow --pick-free-ports.",
 }
 FIRST_LOAD_S = 15.0
-EXPIRE_PICKS_EVERY_S = 1.0
 DRAIN_LOOK_S = 0.02
 
 
@@ -77,6 +73,7 @@ async def run(
 ) -> int:
     """Serves until SIGTERM or SIGINT, then drains and stops. Returns the exit status."""
     clock = clock or SystemClock()
+    store_time = StoreTime(clock)
     router = settings.router
     logs.configure(level=router.log_level, as_json=router.log_json)
     for notice in settings.notices:
@@ -85,7 +82,8 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    view = FleetView()
+    view = FleetView(clock)
+    meter = open_meter(settings, store_time)
     async with AsyncExitStack() as stack:
         transport = FastTransport()
         stack.push_async_callback(transport.aclose)
@@ -94,7 +92,8 @@ async def run(
             settings,
             view=view,
             build_adapter=lambda spec: registry.build(spec, transport=transport, control=control, env=env),
-            clock=clock,
+            clock=store_time,
+            meter=meter,
         )
         # Opened after the core listens to the view, so that it sees the first snapshot.
         state = await stack.enter_async_context(
@@ -104,89 +103,57 @@ async def run(
                 clock=clock,
                 replica_id=router.replica_id,
                 namespace=router.namespace,
-                seed=SeedDocuments(
-                    backends=settings.seed.backends,
-                    prices=books(settings.seed.prices),
-                    policies_yaml=settings.seed.policies_yaml,
-                ),
+                seed=_seed(settings),
+                options=router.redis_options,
+                state_dir=Path(router.state_dir) if router.state_dir is not None else None,
             )
         )
-        store = state.store
-        collector = Collector(
-            fleet=core.fleet,
-            store=store,
-            view=view,
-            metrics=core.metrics,
-            clock=clock,
-            replica=router.replica_id,
-        )
-        tasks = [
-            asyncio.create_task(collector.run(), name="collector"),
-            asyncio.create_task(_expire_picks(core.director), name="picks"),
-        ]
-        for task in tasks:
-            stack.push_async_callback(end_task, task)
-        await _first_load(view, stopping)
-
-        def readiness() -> tuple[bool, dict[str, object]]:
-            return _readiness(core, view, clock)
-
-        def render() -> tuple[bytes, str]:
-            return core.metrics.render(lambda: _refresh(core, view, clock)), core.metrics.content_type
-
-        # Bound first: a port that is taken is known before anything answers.
-        listener = bind(router.host, router.http_port, pick_free_port=router.pick_free_ports)
-        http = HttpServer(
-            OpenAiHttp(
-                core.director,
+        shared = await stack.enter_async_context(
+            join(
+                settings,
+                core,
+                state,
+                meter=meter,
                 clock=clock,
-                readiness=readiness,
-                metrics=render,
-                max_body_bytes=router.max_message_bytes,
-            ),
-            listener,
+                store_time=store_time,
+                control=control,
+                env=env,
+            )
         )
-        admin = AdminService(
-            store,
-            view,
-            live=core.director,
-            rules=FleetRules(catalogue=settings.catalogue, wires=registry.WIRES, profiles=registry.PROFILES),
-            clock=clock,
-        )
-        inference = InferenceService(core.director, clock)
-        grpc_servers = GrpcServers(
-            inference=inference,
-            admin=(face(admin),),
-            ready=lambda: core.director.ready,
-            host=router.host,
-            grpc_port=router.grpc_port,
-            admin_port=router.admin_port,
-            pick_free_ports=router.pick_free_ports,
-            max_message_bytes=router.max_message_bytes,
-            cut_off=inference.cut_off,
-        )
-        await grpc_servers.start()
-        await http.start()
-        view.on_change(lambda _: grpc_servers.readiness_changed())
+        await _first_load(view, stopping)
+        faces = build_faces(settings, core, state, shared, clock=store_time, env=env)
+        await faces.grpc.start()
+        await faces.http.start()
+        view.on_change(lambda _: faces.grpc.readiness_changed())
         started(
             Ports(
                 host=router.host,
-                grpc=grpc_servers.grpc_port,
-                admin=grpc_servers.admin_port,
-                http=http.port,
+                grpc=faces.grpc.grpc_port,
+                admin=faces.grpc.admin_port,
+                http=faces.http.port,
                 store="embedded" if router.redis_url is None else "redis",
             )
         )
         settle_garbage_collector()
         ended = asyncio.create_task(stopping.wait())
-        await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        failed = [task for task in tasks if task.done()]
+        await asyncio.wait([ended, *shared.tasks], return_when=asyncio.FIRST_COMPLETED)
+        failed = [task for task in shared.tasks if task.done()]
         for task in failed:
             log.error("background_task_ended", task=task.get_name(), error=repr(task.exception()))
         ended.cancel()
-        admin.stop()
-        await _drain(core.director, grpc_servers, http, limit_s=router.drain_limit_s)
+        faces.admin.stop()
+        await _drain(core.director, faces.grpc, faces.http, limit_s=router.drain_limit_s)
         return 1 if failed else 0
+
+
+def _seed(settings: Settings) -> SeedDocuments:
+    seed = settings.seed
+    return SeedDocuments(
+        backends=seed.backends,
+        prices=books(seed.prices),
+        tenants=seed.tenants,
+        policies_yaml=seed.policies_yaml,
+    )
 
 
 def settle_garbage_collector() -> None:
@@ -229,30 +196,3 @@ async def _first_load(view: FleetView, stopping: asyncio.Event) -> None:
             task.cancel()
     if not view.loaded:
         log.warning("no_fleet_yet", hint="the state store does not answer; serving starts when it does")
-
-
-async def _expire_picks(director: Director) -> None:
-    while True:
-        await asyncio.sleep(EXPIRE_PICKS_EVERY_S)
-        director.expire_picks()
-
-
-def _readiness(core: Core, view: FleetView, clock: Clock) -> tuple[bool, dict[str, object]]:
-    age = view.age_s(clock.monotonic())
-    ready = core.director.ready and view.loaded
-    return ready, {
-        "snapshot_version": core.fleet.version,
-        "snapshot_age_s": round(age, 3) if age < 1e9 else None,
-        "store": "connected" if view.connected else "away",
-        "backends": len(core.fleet.members),
-        "draining": core.director.draining,
-        "in_flight": core.director.in_flight,
-    }
-
-
-def _refresh(core: Core, view: FleetView, clock: Clock) -> None:
-    metrics = core.metrics
-    metrics.in_flight.set(core.director.in_flight)
-    metrics.snapshot_version.set(core.fleet.version)
-    metrics.snapshot_age.set(view.age_s(clock.monotonic()))
-    metrics.store_connected.set(1.0 if view.connected else 0.0)

@@ -8,6 +8,8 @@ from router.cli.admin_backends import backends
 from router.cli.admin_config import apply, history, plan, rollback
 from router.cli.admin_policies import policies
 from router.cli.admin_prices import prices
+from router.cli.admin_tenants import tenants
+from router.cli.admin_usage import usage
 from router.cli.rpc import admin_address_option, admin_stub, connected, json_option
 from router.cli.show import print_event
 from router.v1 import admin_pb2
@@ -25,6 +27,8 @@ admin.add_command(plan)
 admin.add_command(apply)
 admin.add_command(history)
 admin.add_command(rollback)
+admin.add_command(tenants)
+admin.add_command(usage)
 
 
 @admin.command()

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "router.cli.generate:generate",
     "explain": "router.cli.explain:explain",
     "models": "router.cli.models:models",
+    "top": "router.cli.top:top",
     "admin": "router.cli.admin:admin",
     "check-config": "router.cli.check_config:check_config",
 }

@@ -7,6 +7,7 @@ nobody knows who has it. What the probes mean is judged in `health.py`, whose pr
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -60,8 +61,10 @@ class Collector:
         replica: str,
         leases: LeaseHolder | None = None,
         loads: Loads | None = None,
+        forget: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._fleet = fleet
+        self._forget = forget
         self._loads = loads or Loads(fleet=fleet, busy=Busy(), passive=Passive(), clock=clock, replica=replica)
         self._health = FleetHealth(
             fleet=fleet, store=store, view=view, leases=leases, loads=self._loads, clock=clock, replica=replica
@@ -88,6 +91,7 @@ class Collector:
         for backend_id in [name for name in self._watched if name not in members]:
             del self._watched[backend_id]
             self._metrics.forget_backend(backend_id)
+            self._forget(backend_id)
         interval = self._fleet.policies.dispatch.probe_interval_s
         for position, member in enumerate(list(members.values())):
             if position % AT_ONCE == AT_ONCE - 1:

@@ -12,6 +12,7 @@ from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.loads import Busy
 from router.dispatch.passive import Passive
+from router.dispatch.traffic import Traffic
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
 from router.prediction import learning, predictor
@@ -114,10 +115,14 @@ class Feedback:
     Attributes:
         busy: the backends that this replica has work on, for the other replicas.
         passive: how attempts went lately, for the health that all replicas agree on.
+        traffic: what each backend did lately, for people.
     """
 
-    def __init__(self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock, traffic: Traffic | None = None
+    ) -> None:
         self.clock = clock
+        self.traffic = traffic or Traffic(now=clock.monotonic())
         self.busy = Busy()
         self.passive = Passive()
         self._fleet = fleet
@@ -152,7 +157,7 @@ class Feedback:
         self._judge(attempt, result, error, now)
         if result == OK:
             self._learn(attempt, usage, ttft, tpot, now)
-        cost, energy = self._bill(row, usage, tpot or attempt.forecast.tpot_s, attempt.forecast.batch)
+        cost, energy = self._bill(attempt.forecast, usage, tpot or attempt.forecast.tpot_s)
         outcome = AttemptOutcome(
             backend=row.id,
             model=row.model,
@@ -169,6 +174,7 @@ class Feedback:
         )
         # A backend that was removed meanwhile has no series any more, and must not get new ones that nobody removes.
         if row.id in self._fleet.members:
+            self.traffic.record(attempt.forecast, outcome, now)
             self._metrics.attempt(outcome)
             if result == OK:
                 self._metrics.predicted(outcome, ttft_s=attempt.forecast.ttft_s, tpot_s=attempt.forecast.tpot_s)
@@ -214,13 +220,15 @@ class Feedback:
             self._lengths.observe(attempt.row.model, usage.output)
 
     @staticmethod
-    def _bill(row: Row, usage: TokenUsage, tpot_s: float, batch: float) -> tuple[float, float]:
+    def _bill(forecast: Forecast, usage: TokenUsage, tpot_s: float) -> tuple[float, float]:
         """(dollars, joules) of what was really used, by the same rules as the forecast."""
         if usage.input == 0 and usage.output == 0:
             return 0.0, 0.0
+        row, batch = forecast.row, forecast.batch
         fresh = float(max(0, usage.input - usage.cached_input))
         energy = predictor.energy_j(row, fresh, usage.output, tpot_s, batch)
         if row.per_hour:
             return predictor.owned_usd(row, predictor.rent_usd(row, fresh, usage.output, tpot_s, batch), energy), energy
-        tokens = fresh * row.input_usd + usage.cached_input * row.cached_usd + usage.output * row.output_usd
-        return tokens + row.request_usd, energy
+        written = min(float(usage.cache_write_input), fresh)
+        prompt = (fresh - written) * row.input_usd + written * row.cache_write_usd + usage.cached_input * row.cached_usd
+        return forecast.price_factor * (prompt + usage.output * row.output_usd) + row.request_usd, energy

@@ -216,6 +216,9 @@ class Row:
         self.cached_usd = self.input_usd
         if price is not None and price.cached_input_usd_per_mtok is not None:
             self.cached_usd = price.cached_input_usd_per_mtok * 1e-6
+        self.cache_write_usd = self.input_usd
+        if price is not None and price.cache_write_usd_per_mtok is not None:
+            self.cache_write_usd = price.cache_write_usd_per_mtok * 1e-6
         self.output_usd = ((price.output_usd_per_mtok or 0.0) if price is not None else 0.0) * 1e-6
         self.request_usd = (price.request_usd or 0.0) if price is not None else 0.0
         self.batch_discount = price.batch_discount if price is not None else 0.0
@@ -272,6 +275,7 @@ class Forecast:
         self.p_ttft = 1.0
         self.p_tpot = 1.0
         self.p_e2e = 1.0
+        self.price_factor = 1.0
         self.cost_usd = 0.0
         self.cost_p90_usd = 0.0
         self.cost_marginal_usd = 0.0

@@ -96,6 +96,7 @@ def _money(out: Forecast, shape: Shape, fresh: float, batch: float) -> None:
         out.cost_p90_usd = owned_usd(row, rent_usd(row, fresh, longest, out.tpot_s, batch), energy_p90)
     else:
         factor = 1.0 - row.batch_discount if shape.batch else 1.0
+        out.price_factor = factor
         prompt = fresh * row.input_usd + shape.cached_tokens * row.cached_usd
         out.cost_usd = factor * (prompt + out.output_tokens * row.output_usd) + row.request_usd
         out.cost_p90_usd = factor * (prompt + max(output_p90, out.output_tokens) * row.output_usd) + row.request_usd

@@ -9,6 +9,7 @@ from pathlib import Path
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend
 from router.domain.policies import Policies
+from router.domain.price_feed import FeedSettings
 from router.domain.pricing import Price
 from router.domain.tenant import Tenant
 from router.settings.catalogue import HardwareFile, ModelsFile, build_catalogue
@@ -38,6 +39,7 @@ class Settings:
     catalogue: Catalogue
     seed: Seed
     policies: Policies
+    feeds: tuple[FeedSettings, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ def load(
             tenants=tuple(tenants),
         ),
         policies=policies,
+        feeds=parsed_prices.feed_settings() if parsed_prices is not None else (),
         notices=(*notices, *left_out),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.domain.outcome import AttemptOutcome, Outcome
+from router.telemetry.feed_metrics import FeedMetrics
 
 TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
 TPOT_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512)
@@ -64,6 +65,18 @@ class Metrics:
         self.store_connected = Gauge(
             "router_store_connected", "1 while the state store answers.", registry=self.registry
         )
+        self.store_mode = Gauge(
+            "router_store_mode", "1 for what is served from: see docs/state.md.", ["mode"], registry=self.registry
+        )
+        self.replicas = Gauge("router_replicas", "Live replicas, this one included.", registry=self.registry)
+        self.leases = Gauge("router_leases", "Shards of backends that this replica probes.", registry=self.registry)
+        self.usage_durable = Gauge(
+            "router_usage_durable", "1 while usage is journalled on disk.", registry=self.registry
+        )
+        self.usage_pending = Gauge(
+            "router_usage_pending", "Totals of usage that the store does not have yet.", registry=self.registry
+        )
+        self.feeds = FeedMetrics(self.registry)
         self.backend_up = Gauge(
             "router_backend_up", "1 while this replica's probes succeed.", ["backend"], registry=self.registry
         )
