@@ -66,6 +66,7 @@ class TenantGate:
             TenantLimited, BudgetExhausted: a limit is used up.
         """
         if self.max_in_flight is not None and self.in_flight >= self.max_in_flight:
+            self.refused += 1
             raise self._refusal("max_in_flight", self.max_in_flight, EVERY_S)
         if self.free:
             self.in_flight += 1
@@ -83,6 +84,7 @@ class TenantGate:
             if not budget.admits(usd, now, unix, away=away):
                 refused = self._out_of_money(budget, usd, unix)
         if refused is not None:
+            self.refused += 1
             raise refused
         if requests is not None:
             requests.take(1.0)
@@ -124,12 +126,10 @@ class TenantGate:
             budget.unanswered(now)
 
     def _refusal(self, limit: str, most: float, wait_s: float) -> TenantLimited:
-        self.refused += 1
         message = f"tenant '{self.id}' is at its limit of {most:g} {_WORDS[limit]}"
         return TenantLimited(message, tenant=self.id, limit=limit, retry_after_s=wait_s)
 
     def _out_of_money(self, budget: BudgetGate, usd: float, unix: float) -> TenantLimited:
-        self.refused += 1
         wait_s = budget.wait_s(usd, unix)
         if wait_s <= EVERY_S:
             message = f"tenant '{self.id}' spends faster than its budget of ${budget.budget:g} is shared out"

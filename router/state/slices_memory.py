@@ -87,10 +87,13 @@ class MemorySlices:
         others = bucket.holders.values()
         held = max(0.0, ask.balance) + sum(max(0.0, other.held) for other in others)
         wishes = [ask.demand, *(other.demand for other in others if now - other.at <= HUNGRY_S)]
-        level = min(bucket.level + max(0.0, now - bucket.at) * ask.rate, ask.capacity) - ask.took + ask.back
+        before = held - max(0.0, ask.balance) + (max(0.0, mine.held) if mine is not None else 0.0)
+        full = max(bucket.level, ask.capacity - before)
+        level = min(bucket.level + max(0.0, now - bucket.at) * ask.rate, full) - ask.took + ask.back
         level = max(0.0, min(level, ask.capacity - held))
         elapsed = min(max(0.0, now - (mine.at if mine is not None else now - RESERVE_S)), LONGEST_S)
-        fair = min(fair_share(ask.rate, wishes) * elapsed, level) if elapsed else 0.0
+        share = fair_share(ask.rate, wishes)
+        fair = min(share * elapsed, level) if share < math.inf else level
         spare = level - ask.rate * RESERVE_S
         if ask.demand == 0.0:
             fair, spare = 0.0, level - ask.capacity / 2.0
