@@ -235,6 +235,15 @@ class Fleet:
             learned = self._learned[key] = Learned(prior_sd_log=hardware.prior_sd_log)
         context = served.context_tokens or (model.context_tokens if model is not None else 0)
         self._sources[key] = source
+        if old is not None and old[0] is backend:
+            pace = self._rows[key].speed
+        else:
+            pace = speed(
+                model or Model(id=served.model),
+                hardware,
+                count=backend.hardware_count,
+                bytes_per_weight=served.bytes_per_weight or 2.0,
+            )
         return Row(
             backend=backend,
             model=served.model,
@@ -242,12 +251,7 @@ class Fleet:
             context_tokens=context,
             catalogue_model=model,
             hardware=hardware,
-            speed=speed(
-                model or Model(id=served.model),
-                hardware,
-                count=backend.hardware_count,
-                bytes_per_weight=served.bytes_per_weight or 2.0,
-            ),
+            speed=pace,
             price=price,
             health=health,
             usable=member.adapter is not None,

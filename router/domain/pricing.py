@@ -138,7 +138,7 @@ class PriceBook:
         times = [t for p in self.prices for t in (p.effective_at, p.expires_at) if t is not None and t > unix]
         current = self.listed_at(unix)
         if current is not None:
-            times += [_next_edge(window, unix) for window in current.schedule]
+            times += [_next_edge(window, math.floor(unix)) for window in current.schedule]
         return min(times, default=math.inf)
 
     def with_price(self, price: Price, *, now: float) -> PriceBook:
@@ -184,11 +184,16 @@ def books(prices: Iterable[Price]) -> tuple[PriceBook, ...]:
 
 def within(window: Window, unix: float) -> bool:
     """True while the window is open at this time; never in a zone that is not known here."""
+    return _within(window, math.floor(unix))
+
+
+# Thousands of backends share a few windows, and are looked at in the same second.
+@lru_cache(maxsize=256)
+def _within(window: Window, second: int) -> bool:
     zone = known_zone(window.zone)
     if zone is None:
         return False
-    # Whole seconds: rounding to microseconds would reach the next minute early.
-    local = datetime.fromtimestamp(math.floor(unix), zone)
+    local = datetime.fromtimestamp(second, zone)
     minute = local.hour * 60 + local.minute
     today, yesterday = local.weekday(), (local.weekday() - 1) % 7
     start, end = window.start_minute, window.end_minute
@@ -222,12 +227,13 @@ def _on(window: Window, day: int) -> bool:
     return not window.days or day in window.days
 
 
-def _next_edge(window: Window, unix: float) -> float:
-    """Unix time after `unix` at which the window may open or close: one of its ends, or a change of the wall clock."""
+@lru_cache(maxsize=256)
+def _next_edge(window: Window, second: int) -> float:
+    """Unix time at which the window may open or close next: one of its ends, or a change of the wall clock."""
     zone = known_zone(window.zone)
     if zone is None:
         return math.inf
-    midnight = datetime.combine(datetime.fromtimestamp(math.floor(unix), zone), time(), zone)
+    midnight = datetime.combine(datetime.fromtimestamp(second, zone), time(), zone)
     # A local time may come twice, or not at all and then stands for two near ones: both readings are looked at.
     moments = (
         (midnight + timedelta(days=ahead, minutes=minute)).replace(fold=fold).timestamp()
@@ -235,14 +241,15 @@ def _next_edge(window: Window, unix: float) -> float:
         for minute in (window.start_minute, window.end_minute)
         for fold in (0, 1)
     )
-    edge = min(moment for moment in moments if moment > unix)
-    return _clock_change(zone, unix, edge)
+    # Ends are whole seconds, so none lies between this second and any time within it.
+    edge = min(moment for moment in moments if moment > second)
+    return _clock_change(zone, second, edge)
 
 
-def _clock_change(zone: tzinfo, after: float, until: float) -> float:
+def _clock_change(zone: tzinfo, after: int, until: float) -> float:
     """The second in (after, until] from which the wall clock differs from UTC by something else; `until` if none."""
     offset = _offset(zone, after)
-    low, high = math.floor(after), math.ceil(until)
+    low, high = after, math.ceil(until)
     if _offset(zone, high) == offset:
         return until
     while high - low > 1:
@@ -254,8 +261,8 @@ def _clock_change(zone: tzinfo, after: float, until: float) -> float:
     return min(until, float(high))
 
 
-def _offset(zone: tzinfo, unix: float) -> timedelta | None:
-    return datetime.fromtimestamp(math.floor(unix), zone).utcoffset()
+def _offset(zone: tzinfo, second: int) -> timedelta | None:
+    return datetime.fromtimestamp(second, zone).utcoffset()
 
 
 def _begins(price: Price) -> float:
