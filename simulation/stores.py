@@ -33,25 +33,57 @@ _ADMIN_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 
 
-class StoreServer:
-    """One server process, which may be killed, frozen and started again at the same port."""
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """A certificate for 127.0.0.1, its key and the CA, in PEM. The server of the wheel is built without TLS."""
 
-    def __init__(self, argv: Sequence[str], *, name: str, port: int, password: str | None = None) -> None:
+    certificate: Path
+    key: Path
+    ca: Path
+    ask_clients: bool = False
+
+    def settings(self, port: int) -> dict[str, str]:
+        return {
+            "tls-port": str(port),
+            "tls-cert-file": str(self.certificate),
+            "tls-key-file": str(self.key),
+            "tls-ca-cert-file": str(self.ca),
+            "tls-auth-clients": "yes" if self.ask_clients else "no",
+            "tls-replication": "yes",
+        }
+
+
+class StoreServer:
+    """One server process, which may be killed, frozen and started again at the same port.
+
+    Attributes:
+        tls_port: where it speaks TLS, beside its plain port; 0: nowhere.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, name: str, port: int, tls_port: int = 0, password: str | None = None
+    ) -> None:
         self._argv = tuple(argv)
         self._running = AsyncExitStack()
         self._child: Child | None = None
-        self._password = password
+        self.password = password
         self.name = name
         self.port = port
+        self.tls_port = tls_port
 
     @property
     def address(self) -> str:
-        return f"{LOCAL}:{self.port}"
+        """Where the router is to connect: with TLS, where it is spoken."""
+        return f"{LOCAL}:{self.tls_port or self.port}"
 
     @property
     def url(self) -> str:
         """Without a password, also where the server wants one."""
-        return f"redis://{self.address}/0"
+        return f"{self.scheme}://{self.address}/0"
+
+    @property
+    def scheme(self) -> str:
+        return "rediss" if self.tls_port else "redis"
 
     @property
     def pid(self) -> int:
@@ -62,7 +94,7 @@ class StoreServer:
     async def call(self, *command: str | bytes | int) -> Any:
         """The server's answer to one command, on a connection of its own."""
         client: Any = redis.Redis(
-            host=LOCAL, port=self.port, password=self._password, protocol=2, socket_timeout=_ADMIN_TIMEOUT_S
+            host=LOCAL, port=self.port, password=self.password, protocol=2, socket_timeout=_ADMIN_TIMEOUT_S
         )
         async with client:
             # The client would turn some answers into dictionaries: here they are as the server sends them.
@@ -113,6 +145,7 @@ async def start_standalone(
     password: str | None = None,
     settings: Sequence[str] = (),
     program: Path | None = None,
+    tls: TlsFiles | None = None,
     name: str = "store",
 ) -> AsyncGenerator[StoreServer]:
     """A server alone.
@@ -123,6 +156,7 @@ async def start_standalone(
         password: that the default user needs.
         settings: further ones, as the command line has them ("--maxmemory", "1mb").
         program: another server than the one in the wheel.
+        tls: to speak TLS too, on a port of its own.
         name: what messages call it.
     """
     port = port or free_port()
@@ -132,7 +166,10 @@ async def start_standalone(
         argv += ["--maxmemory-policy", "noeviction", "--daemonize", "no", *settings]
         if password is not None:
             argv += ["--requirepass", password, "--masterauth", password]
-        server = StoreServer(argv, name=name, port=port, password=password)
+        tls_port = free_port() if tls else 0
+        if tls:
+            argv += [part for item in tls.settings(tls_port).items() for part in (f"--{item[0]}", item[1])]
+        server = StoreServer(argv, name=name, port=port, tls_port=tls_port, password=password)
         try:
             await server.start()
             yield server
@@ -149,14 +186,14 @@ class SentinelSet:
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(s.address for s in self.sentinels)}/{SERVICE}"
+        return f"{self.sentinels[0].scheme}+sentinel://{','.join(s.address for s in self.sentinels)}/{SERVICE}"
 
     async def primary(self) -> StoreServer:
         """The one that the first Sentinel that answers calls primary."""
         for sentinel in self.sentinels:
             with contextlib.suppress(RedisError, OSError):
                 _, port = await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-                return next(s for s in self.servers if s.port == int(port))
+                return next(s for s in self.servers if int(port) in {s.port, s.tls_port})
         raise LookupError("no Sentinel answers")
 
     async def replicas(self) -> tuple[StoreServer, ...]:
@@ -170,23 +207,33 @@ class SentinelSet:
 
 @asynccontextmanager
 async def start_primary_with_replicas_and_sentinels(
-    *, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 500, password: str | None = None
+    *,
+    replicas: int = 2,
+    sentinels: int = 3,
+    down_after_ms: int = 500,
+    password: str | None = None,
+    program: Path | None = None,
+    tls: TlsFiles | None = None,
 ) -> AsyncGenerator[SentinelSet]:
     """Yields when all replicas follow and all Sentinels know each other and the replicas."""
     async with AsyncExitStack() as stack:
         fast = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
-        primary = await stack.enter_async_context(start_standalone(password=password, settings=fast, name="primary"))
+        primary = await stack.enter_async_context(
+            start_standalone(password=password, settings=fast, program=program, tls=tls, name="primary")
+        )
         servers = [primary]
         for index in range(replicas):
-            following = (*fast, "--replicaof", f"{LOCAL} {primary.port}")
+            following = (*fast, "--replicaof", primary.address.replace(":", " "))
             servers.append(
                 await stack.enter_async_context(
-                    start_standalone(password=password, settings=following, name=f"replica {index}")
+                    start_standalone(
+                        password=password, settings=following, program=program, tls=tls, name=f"replica {index}"
+                    )
                 )
             )
         await _until(lambda: _linked(servers[1:]), "the replicas follow")
         watchers = [
-            await stack.enter_async_context(_start_sentinel(primary.port, index, sentinels, down_after_ms, password))
+            await stack.enter_async_context(_start_sentinel(primary, index, sentinels, down_after_ms, program, tls))
             for index in range(sentinels)
         ]
         await _until(lambda: _acquainted(watchers, replicas), "the Sentinels know everybody")
@@ -195,23 +242,25 @@ async def start_primary_with_replicas_and_sentinels(
 
 @asynccontextmanager
 async def _start_sentinel(
-    watched: int, index: int, count: int, down_after_ms: int, password: str | None
+    watched: StoreServer, index: int, count: int, down_after_ms: int, program: Path | None, tls: TlsFiles | None
 ) -> AsyncGenerator[StoreServer]:
-    port = free_port()
+    port, tls_port = free_port(), free_port() if tls else 0
     with tempfile.TemporaryDirectory(prefix="router-sentinel-", ignore_cleanup_errors=True) as directory:
         file = Path(directory) / "sentinel.conf"
         lines = [
             f"port {port}",
             f"bind {LOCAL}",
             f"dir {directory}",
-            f"sentinel monitor {SERVICE} {LOCAL} {watched} {count // 2 + 1}",
+            f"sentinel monitor {SERVICE} {LOCAL} {watched.tls_port or watched.port} {count // 2 + 1}",
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
             f"sentinel failover-timeout {SERVICE} 3000",
             f"sentinel parallel-syncs {SERVICE} 8",
-            *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
+            *([f"sentinel auth-pass {SERVICE} {watched.password}"] if watched.password else []),
+            *(f"{name} {value}" for name, value in (tls.settings(tls_port) if tls else {}).items()),
         ]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        server = StoreServer((str(server_binary()), str(file), "--sentinel"), name=f"sentinel {index}", port=port)
+        argv = (str(program or server_binary()), str(file), "--sentinel")
+        server = StoreServer(argv, name=f"sentinel {index}", port=port, tls_port=tls_port)
         try:
             await server.start()
             yield server
@@ -241,7 +290,7 @@ class StoreCluster:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+        return f"{self.nodes[0].scheme}+cluster://{','.join(node.address for node in self.nodes)}"
 
     async def owner(self, slot: int) -> StoreServer:
         """The primary that holds a slot, as the first node that answers sees it."""
@@ -280,7 +329,13 @@ class StoreCluster:
 
 @asynccontextmanager
 async def start_cluster(
-    nodes: int = 3, *, replicas: int = 0, node_timeout_ms: int = 1000, password: str | None = None
+    nodes: int = 3,
+    *,
+    replicas: int = 0,
+    node_timeout_ms: int = 1000,
+    password: str | None = None,
+    program: Path | None = None,
+    tls: TlsFiles | None = None,
 ) -> AsyncGenerator[StoreCluster]:
     """A cluster of so many primaries, each with so many replicas; yields when every node sees it whole."""
     async with AsyncExitStack() as stack:
@@ -289,8 +344,11 @@ async def start_cluster(
         for index in range(nodes * (1 + replicas)):
             buses.append(free_port())
             cluster = ("--cluster-enabled", "yes", "--cluster-port", str(buses[-1]), "--cluster-node-timeout")
-            settings = (*cluster, str(node_timeout_ms), "--repl-diskless-sync-delay", "0")
-            started = start_standalone(settings=settings, password=password, name=f"node {index}")
+            settings = [*cluster, str(node_timeout_ms), "--repl-diskless-sync-delay", "0"]
+            settings += ["--tls-cluster", "yes"] if tls else []
+            started = start_standalone(
+                settings=settings, password=password, program=program, tls=tls, name=f"node {index}"
+            )
             servers.append(await stack.enter_async_context(started))
         primaries, followers = servers[:nodes], servers[nodes:]
         for index, server in enumerate(primaries):
@@ -298,7 +356,7 @@ async def start_cluster(
             first, last = SLOTS * index // nodes, SLOTS * (index + 1) // nodes - 1
             await server.call("CLUSTER", "ADDSLOTSRANGE", first, last)
         for server, bus in zip(servers[1:], buses[1:], strict=True):
-            await servers[0].call("CLUSTER", "MEET", LOCAL, server.port, bus)
+            await servers[0].call("CLUSTER", "MEET", LOCAL, server.tls_port or server.port, bus)
         await _until(lambda: _whole(servers), "the nodes know each other")
         for index, server in enumerate(followers):
             await server.call("CLUSTER", "REPLICATE", (await primaries[index % nodes].call("CLUSTER", "MYID")).decode())
