@@ -221,7 +221,7 @@ def _show_effect(effect: pb.Effect) -> None:
         for share in effect.backends
     ]
     print_table(
-        f"The last requests of this router ({effect.requests} of them), decided again",
+        "Recent requests again",
         ["backend", "share", "cost"],
         rows,
         right="share,cost",
