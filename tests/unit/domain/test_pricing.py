@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.domain.price_rules import contradictions
@@ -26,21 +26,22 @@ from router.domain.pricing import (
 NOW = 1_800_000_000.0
 NIGHT = Window(start_minute=18 * 60, end_minute=8 * 60, factor=0.5, days=(4,), zone="Europe/Berlin")
 ZONES = ["UTC", "+05:30", "-03:00", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
-# Around both changes of the clock in Europe, America and Australia, and an ordinary week.
-MOMENTS = st.sampled_from(
-    [
-        datetime(2026, 3, 29, tzinfo=ZoneInfo("UTC")).timestamp(),
-        datetime(2026, 10, 25, tzinfo=ZoneInfo("UTC")).timestamp(),
-        datetime(2026, 3, 8, tzinfo=ZoneInfo("UTC")).timestamp(),
-        datetime(2026, 11, 1, tzinfo=ZoneInfo("UTC")).timestamp(),
-        datetime(2026, 4, 5, tzinfo=ZoneInfo("UTC")).timestamp(),
-        NOW,
-    ]
-).flatmap(lambda unix: st.floats(unix - 86_400.0, unix + 2 * 86_400.0))
+QUARTER_S = 900.0
+# Around both changes of the clock in Europe, America and Australia, and an ordinary week; to the quarter of an hour,
+# so that prices, windows and changes of the clock often meet.
+DAYS = [
+    datetime(2026, *day, tzinfo=ZoneInfo("UTC")).timestamp() for day in ((3, 29), (10, 25), (3, 8), (11, 1), (4, 5))
+]
+MOMENTS = st.builds(
+    lambda day, quarter, second: day + QUARTER_S * quarter + second,
+    st.sampled_from([*DAYS, NOW]),
+    st.integers(-96, 192),
+    st.sampled_from([0.0, 0.0, 1.0, -0.25]),
+)
 WINDOWS = st.builds(
     Window,
-    start_minute=st.integers(0, 1439),
-    end_minute=st.integers(0, 1440),
+    start_minute=st.integers(0, 95).map(lambda quarter: 15 * quarter) | st.sampled_from([120, 135, 150, 165, 180]),
+    end_minute=st.integers(0, 96).map(lambda quarter: 15 * quarter) | st.sampled_from([120, 135, 150, 165, 180]),
     factor=st.sampled_from([0.25, 0.5, 2.0]),
     days=st.frozensets(st.integers(0, 6), max_size=3).map(tuple),
     zone=st.sampled_from(ZONES),
@@ -61,15 +62,18 @@ def berlin(text: str, *, fold: int = 0) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=fold).timestamp()
 
 
-@given(st.lists(PRICES, min_size=1, max_size=3), MOMENTS, st.floats(0.0, 1.0))
-def test_no_change_comes_before_the_next_change(prices: list[Price], unix: float, share: float) -> None:
+@settings(max_examples=300)
+@given(st.lists(PRICES, min_size=1, max_size=3), MOMENTS)
+def test_no_change_comes_before_the_next_change(prices: list[Price], unix: float) -> None:
     """From any moment until before `next_change` the book answers the same price, clock changes included."""
     book = PriceBook(backend="a", prices=tuple(prices))
     until = book.next_change(unix)
     assert until > unix
-    end = min(until, unix + 3 * 86_400.0)
-    for later in (unix + share * (end - unix), math.nextafter(end, 0.0)):
-        if unix <= later < until:
+    first = math.ceil(unix / QUARTER_S) * QUARTER_S
+    moments = [first + QUARTER_S * n + second for n in range(3 * 96) for second in (0.0, 1.0)]
+    moments += [t for price in prices for t in (price.effective_at, price.expires_at) if t is not None]
+    for later in (*moments, math.nextafter(until, 0.0)):
+        if unix <= later < until and math.isfinite(later):
             assert book.at(later) == book.at(unix)
 
 
