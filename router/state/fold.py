@@ -85,17 +85,9 @@ def lost(ours: Held, theirs: Held, *, now: float | None = None) -> tuple[Lost, .
 
 def documents(held: Held) -> Iterator[tuple[Kind, str, Document]]:
     """Every document, backends before their prices."""
-    snapshot = held.snapshot
-    for backend_id, backend in snapshot.backends.items():
-        yield Kind.BACKEND, backend_id, backend
-    for key, book in snapshot.prices.items():
-        yield Kind.PRICE, price_id(*key), book
-    for tenant_id, tenant in snapshot.tenants.items():
-        yield Kind.TENANT, tenant_id, tenant
-    for backend_id, health in snapshot.health.items():
-        yield Kind.HEALTH, backend_id, health
-    if snapshot.policies_version:
-        yield Kind.POLICIES, POLICIES_ID, PoliciesDocument(snapshot.policies_yaml, snapshot.policies_version)
+    for kind, table in _tables(held):
+        for key, document in table.items():
+            yield kind, _id(key), document
 
 
 def without_old_tombstones(held: Held, *, now: float, spared: frozenset[Key]) -> Held:
@@ -109,14 +101,15 @@ def without_old_tombstones(held: Held, *, now: float, spared: frozenset[Key]) ->
 
 
 def _lost(ours: Held, theirs: Held, now: float | None) -> Iterator[Lost]:
-    for kind, document_id, document in documents(ours):
-        # Nearly always the same object: a reload keeps what has not changed.
-        found = theirs.find(kind, document_id)
-        if found is document:
-            continue
-        at = ours.times.get((kind, document_id), 0.0)
-        if _newer(theirs, (kind, document_id), found, document.version, at):
-            yield Lost(kind=kind, id=document_id, version=document.version, at=at, document=document)
+    for (kind, our_table), (_, their_table) in zip(_tables(ours), _tables(theirs), strict=True):
+        for key, document in our_table.items():
+            # Nearly always the same object: a reload keeps what has not changed.
+            if (found := their_table.get(key)) is document:
+                continue
+            document_id = _id(key)
+            at = ours.times.get((kind, document_id), 0.0)
+            if _newer(theirs, (kind, document_id), found, document.version, at):
+                yield Lost(kind=kind, id=document_id, version=document.version, at=at, document=document)
     for (kind, document_id), tombstone in ours.tombstones.items():
         if theirs.tombstones.get((kind, document_id)) == tombstone:
             continue
@@ -150,14 +143,7 @@ class Draft:
         self.history = held.history
         self._tombstones = held.tombstones
         self._times = held.times
-        policies = held.find(Kind.POLICIES, POLICIES_ID)
-        self._tables: dict[Kind, dict[Any, Any]] = {
-            Kind.BACKEND: snapshot.backends,
-            Kind.PRICE: snapshot.prices,
-            Kind.TENANT: snapshot.tenants,
-            Kind.HEALTH: snapshot.health,
-            Kind.POLICIES: {} if policies is None else {POLICIES_ID: policies},
-        }
+        self._tables: dict[Kind, dict[Any, Any]] = dict(_tables(held))
         self._copied: set[Kind | str] = set()
 
     def put(self, kind: Kind, document_id: str, document: Document, at: float) -> None:
@@ -228,6 +214,22 @@ class Draft:
             self._copied.add("tombstones")
             self._tombstones = dict(self._tombstones)
         return self._tombstones
+
+
+def _tables(held: Held) -> tuple[tuple[Kind, dict[Any, Any]], ...]:
+    snapshot = held.snapshot
+    policies = held.find(Kind.POLICIES, POLICIES_ID)
+    return (
+        (Kind.BACKEND, snapshot.backends),
+        (Kind.PRICE, snapshot.prices),
+        (Kind.TENANT, snapshot.tenants),
+        (Kind.HEALTH, snapshot.health),
+        (Kind.POLICIES, {} if policies is None else {POLICIES_ID: policies}),
+    )
+
+
+def _id(key: str | tuple[str, str]) -> str:
+    return key if isinstance(key, str) else price_id(*key)
 
 
 def _key(kind: Kind, document_id: str) -> str | tuple[str, str]:

@@ -255,29 +255,39 @@ class SnapshotKeeper:
 
     async def _body(self, held: Held) -> Body:
         tail = bounded(held.history.revisions, size=_HISTORY_BYTES)
-        every = [(kind, name, document, held.times.get((kind, name), 0.0)) for kind, name, document in documents(held)]
-        graves = [(kind, name, tombstone, tombstone.at) for (kind, name), tombstone in held.tombstones.items()]
         chunks: list[bytes] = []
-        known, self._lines = self._lines, {}
-        items: Sequence[tuple[Kind, str, Document | Tombstone, float]] = (*every, *graves)
-        for start in range(0, len(items), _SLICE):
-            lines: list[bytes] = []
-            for kind, name, document, at in items[start : start + _SLICE]:
-                found = known.get((kind, name))
-                line = found[1] if found is not None and found[0] is document else _line(kind, name, document, at)
-                self._lines[kind, name] = (document, line)
-                lines.append(line)
-            chunks.append(b"".join(lines))
-            await asyncio.sleep(0)
+        known, count = self._lines, 0
+        lines: dict[tuple[Kind, str], tuple[Document | Tombstone, bytes]] = {}
+        part: list[bytes] = []
+        for kind, name, document in _everything(held):
+            count += 1
+            kept = known.get((kind, name))
+            if kept is None or kept[0] is not document:
+                at = document.at if isinstance(document, Tombstone) else held.times.get((kind, name), 0.0)
+                kept = (document, _line(kind, name, document, at))
+            lines[kind, name] = kept
+            part.append(kept[1])
+            if len(part) == _SLICE:
+                chunks.append(b"".join(part))
+                part.clear()
+                await asyncio.sleep(0)
+        chunks.append(b"".join(part))
+        self._lines = lines
         for revision in tail:
             chunks += _revision_chunks(revision)
         return Body(
             version=held.snapshot.version,
             config_version=held.snapshot.config_version,
-            documents=len(items),
+            documents=count,
             revisions=len(tail),
             chunks=tuple(chunks),
         )
+
+
+def _everything(held: Held) -> Iterator[tuple[Kind, str, Document | Tombstone]]:
+    yield from documents(held)
+    for (kind, name), tombstone in held.tombstones.items():
+        yield kind, name, tombstone
 
 
 def _line(kind: Kind, name: str, document: Document | Tombstone, at: float) -> bytes:
