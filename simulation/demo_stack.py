@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -44,10 +46,13 @@ async def running(screen: Screen, started: set[int]) -> AsyncGenerator[Addresses
         router.supervise.ChildError: one of them does not start.
     """
     env = _environment()
+    # What it counts ends with it.
+    env["INFERENCE_ROUTER_STATE_DIR"] = tempfile.mkdtemp(prefix="router-demo-")
     env |= ports.assign(CONFIG / "fleet.yaml", env)
     settings = load(CONFIG, env)
     grpc_port, admin_port, http_port = _router_ports(screen)
     async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, env["INFERENCE_ROUTER_STATE_DIR"], ignore_errors=True)
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=2.0))
 
         async def start(what: str, module: str, *arguments: str, ready: Ready) -> None:

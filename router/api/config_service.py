@@ -21,6 +21,7 @@ from router.domain.fleet import Backend
 from router.domain.policies import Policies
 from router.domain.replica import Replica
 from router.domain.snapshot import FleetSnapshot
+from router.domain.tenant import Tenant
 from router.errors import InvalidRequest, StaleVersion, StoreUnavailable, Violation
 from router.settings.change import ChangeRules, Proposal, propose
 from router.settings.config_files import ConfigText
@@ -270,7 +271,8 @@ def _meanwhile(expected: int, current: int) -> StaleVersion:
 
 
 def _rolled_back(snapshot: FleetSnapshot, back: Sequence[Write], version: int) -> _Change:
-    """What takes a snapshot back.
+    """What takes a snapshot back, but for the keys of tenants that are still there: who was locked out stays so, and
+    who was let in since is not locked out by undoing a price.
 
     Raises:
         InvalidRequest: the policies of then are not understood by this router.
@@ -281,8 +283,15 @@ def _rolled_back(snapshot: FleetSnapshot, back: Sequence[Write], version: int) -
                 parse_policies(write.document.yaml, f"policies of version {version}")
             except ConfigError as error:
                 raise wire.refused(error.problems) from None
-    writes = needed(snapshot, back)
+    writes = needed(snapshot, [_with_keys_of_now(write, snapshot) for write in back])
     return _Change(writes, differences(snapshot, writes))
+
+
+def _with_keys_of_now(write: Write, snapshot: FleetSnapshot) -> Write:
+    now = snapshot.tenants.get(write.id)
+    if not isinstance(write.document, Tenant) or now is None:
+        return write
+    return replace(write, document=replace(write.document, keys=now.keys))
 
 
 def _told(revision: Revision) -> pb.GetRevisionResponse:

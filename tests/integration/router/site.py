@@ -192,7 +192,7 @@ async def run_router(site: Site, *flags: str, name: str = "router", **env: str) 
         return "serving grpc=" in log.read_text(errors="replace")
 
     argv = serve_command(site, *flags)
-    env = {"INFERENCE_ROUTER_RNG_SEED": "7", **env}
+    env = {"INFERENCE_ROUTER_RNG_SEED": "7", "INFERENCE_ROUTER_STATE_DIR": str(site.config.parent / "state"), **env}
     async with Child.start(
         argv, name=name, env=environment(**env), cwd=ROOT, log=log, ready=serving, ready_timeout_s=20.0
     ) as child:

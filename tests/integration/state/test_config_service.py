@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -30,6 +31,7 @@ from router.domain.pricing import Price, Source, book_of
 from router.domain.replica import Beat, Replica
 from router.domain.request import RequestProfile
 from router.domain.snapshot import FleetSnapshot
+from router.domain.tenant import ApiKey, Tenant
 from router.prediction.output_length import OutputLength
 from router.settings.change import ChangeRules
 from router.state.codec import encode
@@ -295,6 +297,23 @@ async def test_every_version_can_be_put_back_exactly(site: Site) -> None:
         assert bool(done.differences) == (before != seen[version])
     newest = (await site.stub.ListHistory(pb.ListHistoryRequest(limit=1))).revisions[0]
     assert newest.action.startswith("Rollback to ")
+
+
+async def test_a_rollback_does_not_let_anybody_in_or_lock_anybody_out(site: Site) -> None:
+    """A key that was revoked since stays revoked, and one that was made since stays valid."""
+    old, new = ApiKey(id="old", sha256="a" * 64), ApiKey(id="new", sha256="b" * 64)
+    store, author = site.state.store, Author(actor="x")
+    first, version = await store.put_tenant(Tenant(id="t", name="then", keys=(old,)), expected_version=0, author=author)
+    now = (replace(old, revoked=True), new)
+    _, fleet = await store.put_tenant(
+        Tenant(id="t", name="now", keys=now), expected_version=first.version, author=author
+    )
+    await site.state.view.wait_version(fleet, timeout_s=2.0)
+
+    await site.stub.Rollback(pb.RollbackRequest(version=version))
+
+    tenant = site.state.view.snapshot.tenants["t"]
+    assert (tenant.name, tenant.keys) == ("then", now)
 
 
 async def test_a_rollback_of_what_is_not_kept_is_refused(site: Site) -> None:
