@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from router.cli.admin_backends import expected_version_option
 from router.cli.options import quantity_option
 from router.cli.rpc import ADMIN_TIMEOUT_S, admin_address_option, admin_stub, connected, json_option
 from router.cli.show import enum_name, print_message, print_table
+from router.clock import SystemClock
 from router.domain.price_rules import AMOUNTS
 from router.domain.pricing import Window
 from router.settings import quantity as q
@@ -50,7 +50,7 @@ def _checked(convert: Callable[[str], Any]) -> Callable[[click.Context, click.Pa
 def _moment(text: str) -> float:
     """Unix seconds of "2026-12-01" or "2026-12-01T06:00:00+01:00", or of "+2 h", from now."""
     if text.startswith("+"):
-        return time.time() + q.parse_quantity(text[1:], q.SECONDS)
+        return SystemClock().time() + q.parse_quantity(text[1:], q.SECONDS)
     unix = unix_of(text)
     assert unix is not None  # noqa: S101 - text is never None
     return unix

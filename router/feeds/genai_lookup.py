@@ -2,7 +2,7 @@
 
     python -P genai_lookup.py        reads one JSON request from stdin, writes one JSON answer to stdout
 
-Request: {"timeout_s": N, "url": URL or "", "asked": [[PROVIDER or "", BASE_URL or "", MODEL], ...]}
+Request: {"at": UNIX_SECONDS, "timeout_s": N, "url": URL or "", "asked": [[PROVIDER or "", BASE_URL or "", MODEL], ...]}
 Answer:  {"refreshed": true or false, "error": "", "version": "0.2.3", "found": [null or {amounts}, ...]}
 
 It is a process because importing and parsing two thousand models would keep a router from its work for a tenth of a
@@ -45,14 +45,14 @@ def main() -> None:
     except Exception as failure:  # noqa: BLE001 - whatever is wrong with the network or the data, the old data is there
         fetched, error = None, f"{type(failure).__name__}: {failure}"[:200]
     data = fetched or get_snapshot()
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(request["at"], UTC)
     found = [look_up(data, provider, url, model, now) for provider, url, model in request["asked"]]
     answer = {"refreshed": fetched is not None, "error": error, "version": genai_prices.__version__, "found": found}
     json.dump(answer, sys.stdout)
 
 
 def look_up(data: DataSnapshot, provider_id: str, url: str, ref: str, now: datetime) -> dict[str, Any] | None:
-    """The prices of a model by today's list; None where the list does not have it, or has no price per token."""
+    """The prices of a model by the list of that time; None where it has none per token."""
     try:
         provider, model = data.find_provider_model(ref, None, provider_id or None, None if provider_id else url)
     except LookupError:

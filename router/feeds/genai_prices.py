@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from router.clock import Clock
 from router.domain.fleet import Backend
 from router.domain.price_feed import FeedSettings
 from router.domain.pricing import Source
@@ -53,9 +54,15 @@ class GenaiPricesFeed:
     source_kind = Source.CATALOGUE
 
     def __init__(
-        self, settings: FeedSettings, *, backends: Callable[[], Iterable[Backend]], program: Path = PROGRAM
+        self,
+        settings: FeedSettings,
+        *,
+        backends: Callable[[], Iterable[Backend]],
+        clock: Clock,
+        program: Path = PROGRAM,
     ) -> None:
         self.settings = settings
+        self._clock = clock
         self._backends = backends
         self._program = program
         self._refusal = ""
@@ -66,6 +73,7 @@ class GenaiPricesFeed:
             raise FeedFailed("no backend of the fleet is of a provider that has list prices")
         answer = await self._ask(
             {
+                "at": self._clock.time(),
                 "timeout_s": math.ceil(self.settings.timeout_s),
                 "url": self.settings.url,
                 "asked": [[provider, url, upstream] for _, _, provider, url, upstream in asked],
