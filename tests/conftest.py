@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+
 import pytest
 
 from router.compile import stale
 
 
-def pytest_configure() -> None:
-    """A compiled module shadows its source; tests of an old one would prove nothing."""
+def pytest_configure(config: pytest.Config) -> None:
+    """What a router started by a test would keep in this user's home goes elsewhere, and away.
+
+    A compiled module shadows its source; tests of an old one would prove nothing.
+    """
     if names := stale():
         pytest.exit(
             f"compiled modules are older than their source: {', '.join(names)}; run 'make compile'", returncode=4
         )
+    state = tempfile.mkdtemp(prefix="router-tests-")
+    os.environ["XDG_STATE_HOME"] = state
+    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))

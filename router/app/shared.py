@@ -96,6 +96,7 @@ async def join(
         build_feeds(
             settings.feeds,
             client=control,
+            clock=store_time,
             secret=lambda reference: auth.resolve(reference, env),
             # Asked anew each time: another snapshot has other backends.
             backends=lambda: tuple(state.view.snapshot.backends.values()),

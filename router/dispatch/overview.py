@@ -96,7 +96,7 @@ class Overview:
             hardware=self._fleet.label(backend),
             health=health,
             load=load,
-            in_flight=member.live.batch(),
+            in_flight=member.live.routed(),
             rates=rates,
             share=rates.requests_per_s / total if total > 0.0 else 0.0,
             price=price,
