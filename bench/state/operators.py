@@ -24,7 +24,7 @@ EXTRA = ("x-0", "x-1")
 TENANTS = ("t-0", "t-1")
 POLICIES = "policies"
 CALL_S = 4.0
-PAUSE_S = 0.03
+PAUSE_S = 0.06
 STALE_SHARE = 0.1
 # The router read the request and says that it wrote nothing.
 REFUSALS = frozenset({"STALE_VERSION", "ALREADY_EXISTS", "NOT_FOUND", "INVALID_REQUEST", "SHUTTING_DOWN"})
@@ -151,6 +151,8 @@ class Operators:
 
     async def _register(self, router: Router, one: Try) -> tuple[int, int]:
         spec = await self._spec(router, one)
+        # Whatever was there: if it is gone it may come again.
+        one.expected = 0
         request = pb.RegisterBackendRequest(spec=spec, expected_version=0)
         answer = await router.admin.RegisterBackend(request, timeout=CALL_S, metadata=one.metadata)
         return answer.backend.version, answer.fleet_version

@@ -26,7 +26,7 @@ from simulation.stores import start_standalone
 
 REPLICAS = 4
 RATE = 1_000.0
-BURST_S = 0.25
+BURST_S = 0.5
 SLICE = max(1.0, RATE * 0.1 / REPLICAS)
 EVEN = (400.0, 400.0, 400.0, 400.0)
 UNEVEN = (100.0, 500.0, 500.0, 500.0)

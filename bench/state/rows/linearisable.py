@@ -27,7 +27,7 @@ from simulation.stores import StoreServer, start_standalone
 CLIENTS = 4
 REPLICAS = 3
 SEED = 20261123
-KILL_EVERY_S = 1.5
+KILL_EVERY_S = 0.8
 LEAST = 10
 
 
@@ -46,7 +46,7 @@ class Killer:
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.uniform(0.2, KILL_EVERY_S))
+            await asyncio.sleep(self.rng.uniform(0.1, KILL_EVERY_S))
             if self.rng.random() < 0.3:
                 self.kills["store"] += 1
                 await self.store.kill()
@@ -101,7 +101,7 @@ async def store_is_down(store: StoreServer) -> bool:
 
 
 async def run(lab: Lab, findings: Findings) -> None:
-    operations, runs = lab.pick(1_000, 250), lab.pick(5, 1)
+    operations, runs = 1_000, lab.pick(10, 1)
     found: list[str] = []
     ended: Counter[str] = Counter()
     kills: Counter[str] = Counter()
