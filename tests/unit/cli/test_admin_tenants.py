@@ -169,7 +169,7 @@ def test_remove_names_the_version(run: Run, service: Tenants) -> None:
 
 
 def test_a_key_is_shown_once_with_a_warning(run: Run, service: Tenants) -> None:
-    """Its text is all that is on stdout, so that it can be piped; the warning is on stderr. As JSON it is one object."""
+    """Its text is all that is on stdout, so that it can be piped; the warning is on stderr."""
     result = run("keys", "create", "team-a", "--expires", "2030-01-02")
     (request,) = service.requests
 
