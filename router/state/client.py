@@ -154,7 +154,7 @@ class StoreClient:
         async def exchange(turn: _Turn) -> Any:
             return await turn.ask(*command)
 
-        return await self._reach(_first_key(command), exchange, what, timeout_s)
+        return await self._reach(first_key(command), exchange, what, timeout_s)
 
     async def aclose(self) -> None:
         self._servers.close()
@@ -214,11 +214,16 @@ def _leaves_doubt(error: BaseException) -> bool:
     return not isinstance(error, ResponseError) or str(error).startswith("UNBLOCKED")
 
 
-def _first_key(command: Sequence[Argument]) -> str | None:
-    name = str(command[0]).upper()
+def first_key(command: Sequence[Argument]) -> str | None:
+    """The key by which a cluster finds the node for a command; None where it has none."""
+    name = _text(command[0]).upper()
     if name in _WITHOUT_KEY:
         return None
+    at = 2 if name in _KEY_AFTER_WORD else 1
     if name in _KEY_AFTER_STREAMS:
-        words = [str(part).upper() for part in command]
-        return str(command[words.index("STREAMS") + 1])
-    return str(command[2 if name in _KEY_AFTER_WORD else 1])
+        at = [_text(part).upper() for part in command].index("STREAMS") + 1
+    return _text(command[at]) if len(command) > at else None
+
+
+def _text(part: Argument) -> str:
+    return part.decode(errors="replace") if isinstance(part, bytes) else str(part)

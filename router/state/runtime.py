@@ -61,7 +61,7 @@ async def open_state(
         replica_id: how this replica calls itself in the store.
         namespace: of the keys.
         seed: what a store gets that has never had it.
-        options: of the connection.
+        options: of the connection to a server that was named; our own needs none.
         state_dir: where the last good snapshot is kept; None keeps none, and our own server never has one.
         progress: hears how long the start of our own server takes.
 
@@ -80,7 +80,7 @@ async def open_state(
             from_disk = await asyncio.to_thread(file.read)
             keeper = SnapshotKeeper(file, clock=clock)
             stack.push_async_callback(keeper.aclose)
-        client = StoreClient.connect(url, options=options)
+        client = StoreClient.connect(url, options=options if embedded is None else None)
         store = ValkeyStore(client, namespace=namespace)
         stack.push_async_callback(store.aclose)
         sync = FleetSync(
