@@ -9,8 +9,8 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:history     stream   one entry per change of the configuration, with its documents before and after;
                                      the last `MAX_REVISIONS`, of at most about `MAX_HISTORY_BYTES`; the id of an entry
                                      is "FLEET_VERSION-0" of the last document that the change touched
-    {NAMESPACE}:history-sizes  list  "ID START SIZE" of each revision, oldest first: START is the bytes of all before it,
-                                     which is how the history is kept within its bytes without reading it
+    {NAMESPACE}:history-sizes  list  "ID START SIZE" of each revision, oldest first, START being the bytes of all before
+                                     it: so the history is kept within its bytes without being read
     {NAMESPACE}:rebuilding  string   there while replicas put back what the server lost; expires after `REBUILD_S`
     {NAMESPACE}:leases      hash     shard number -> "TOKEN:OWNER:EXPIRES_MS": who watches the health of which backends.
                                      A lease is renewed every 0.5 s and void after 2 s; the key expires 10 s after the
@@ -24,7 +24,7 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
     {NAMESPACE}:health      hash     backend id                -> envelope of a health state
     {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
-    {NAMESPACE}:feeds       hash     feed of prices            -> how it is doing, from the replica that reads it (JSON);
+    {NAMESPACE}:feeds       hash     feed of prices            -> how it is doing, says the replica that reads it (JSON);
                                      expires `FEEDS_S` after the last write of any
     {NAMESPACE}:usage:HOUR  hash     "INCARNATION|TENANT|MODEL|BACKEND", each percent-encoded -> what one run of a
                                      replica counted in the hour that begins at Unix time HOUR: numbers with a space

@@ -12,7 +12,6 @@ truth of every start.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import hashlib
 import logging
@@ -25,22 +24,15 @@ from pathlib import Path
 
 import msgspec
 
-from router.clock import Clock
 from router.state import codec
 from router.state.codec import Document, Tombstone
-from router.state.fold import Draft, Held, documents
-from router.state.history import History, StoredRevision, bounded
+from router.state.fold import Draft, Held
+from router.state.history import History, StoredRevision
 from router.state.keys import Kind
 
 _log = logging.getLogger(__name__)
 
 FORMAT = 1
-INTERVAL_S = 1.0
-# Of the time that passes at most this share is spent on writing.
-_SHARE = 0.05
-_RETRY_S = 5.0
-_HISTORY_BYTES = 8 * 1024 * 1024
-_SLICE = 128
 _MAGIC = b"inference-router fleet snapshot"
 
 
@@ -102,6 +94,8 @@ class SnapshotFile:
         """`store`: what `router.state.connection.store_identity` calls the store and its namespace."""
         self.path = directory / f"fleet-{store}.snapshot"
         self._store = store
+        # A head may outlive its body: such a file is not newer than anything.
+        self._damaged = False
 
     def read(self) -> tuple[Held, float] | None:
         """The state and when it was saved, Unix seconds; None when there is none that can be used."""
@@ -111,19 +105,22 @@ class SnapshotFile:
         except FileNotFoundError:
             return None
         except (OSError, BadSnapshotError) as error:
+            self._damaged = True
             _log.warning("the fleet snapshot %s is not used: %s", self.path, error)
             return None
 
     def write(self, body: Body, *, saved_at: float) -> bool:
-        """Replaces the file, unless it is newer or another replica is writing it; True when it has been.
+        """Replaces the file, unless it is newer; False when another replica is writing it just now.
 
         Raises:
             OSError: the disk does not take it.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked() as mine:
-            if not mine or self._version_on_disk() > body.version:
+            if not mine:
                 return False
+            if not self._damaged and self._version_on_disk() > body.version:
+                return True
             digest = hashlib.sha256()
             for chunk in body.chunks:
                 digest.update(chunk)
@@ -147,6 +144,7 @@ class SnapshotFile:
                 os.fsync(file.fileno())
             beside.replace(self.path)
             _flush_directory(self.path.parent)
+            self._damaged = False
         return True
 
     @contextmanager
@@ -199,98 +197,8 @@ class SnapshotFile:
         return draft.done(), head.saved_at
 
 
-class SnapshotKeeper:
-    """Writes what it is told of to the file, at most about once a second, without holding the event loop.
-
-    Run `run()` in a task of the owner; `aclose()`, when that has ended, writes what is left.
-    """
-
-    def __init__(self, file: SnapshotFile, *, clock: Clock, interval_s: float = INTERVAL_S) -> None:
-        self._file = file
-        self._clock = clock
-        self._interval_s = interval_s
-        self._held: Held | None = None
-        self._saved: Held | None = None
-        self._changed = asyncio.Event()
-        self._failing = False
-        # The line of each document, for as long as it is the same object: only what has changed is encoded.
-        self._lines: dict[tuple[Kind, str], tuple[Document | Tombstone, bytes]] = {}
-
-    def note(self, held: Held) -> None:
-        """This is the state now."""
-        self._held = held
-        self._changed.set()
-
-    async def run(self) -> None:
-        """Writes for ever; ends only by cancellation."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            began = self._clock.monotonic()
-            done = await self.save()
-            took_s = self._clock.monotonic() - began
-            await asyncio.sleep(max(self._interval_s, took_s / _SHARE) if done else _RETRY_S)
-            if not done:
-                self._changed.set()
-
-    async def aclose(self) -> None:
-        await self.save()
-
-    async def save(self) -> bool:
-        """Writes the state as it is now, if that is not on disk yet; False when the disk did not take it."""
-        held = self._held
-        if held is None or held is self._saved:
-            return True
-        body = await self._body(held)
-        try:
-            await asyncio.to_thread(self._file.write, body, saved_at=self._clock.time())
-        except OSError as error:
-            if not self._failing:
-                _log.warning("the fleet snapshot %s cannot be written: %s", self._file.path, error)
-            self._failing = True
-            return False
-        self._failing = False
-        self._saved = held
-        return True
-
-    async def _body(self, held: Held) -> Body:
-        tail = bounded(held.history.revisions, size=_HISTORY_BYTES)
-        chunks: list[bytes] = []
-        known, count = self._lines, 0
-        lines: dict[tuple[Kind, str], tuple[Document | Tombstone, bytes]] = {}
-        part: list[bytes] = []
-        for kind, name, document in _everything(held):
-            count += 1
-            kept = known.get((kind, name))
-            if kept is None or kept[0] is not document:
-                at = document.at if isinstance(document, Tombstone) else held.times.get((kind, name), 0.0)
-                kept = (document, _line(kind, name, document, at))
-            lines[kind, name] = kept
-            part.append(kept[1])
-            if len(part) == _SLICE:
-                chunks.append(b"".join(part))
-                part.clear()
-                await asyncio.sleep(0)
-        chunks.append(b"".join(part))
-        self._lines = lines
-        for revision in tail:
-            chunks += _revision_chunks(revision)
-        return Body(
-            version=held.snapshot.version,
-            config_version=held.snapshot.config_version,
-            documents=count,
-            revisions=len(tail),
-            chunks=tuple(chunks),
-        )
-
-
-def _everything(held: Held) -> Iterator[tuple[Kind, str, Document | Tombstone]]:
-    yield from documents(held)
-    for (kind, name), tombstone in held.tombstones.items():
-        yield kind, name, tombstone
-
-
-def _line(kind: Kind, name: str, document: Document | Tombstone, at: float) -> bytes:
+def document_line(kind: Kind, name: str, document: Document | Tombstone, at: float) -> bytes:
+    """The line of a document or tombstone."""
     doc = b"null" if isinstance(document, Tombstone) else codec.encode(document)
     return _encode(_Line(kind.value, name, document.version, at, msgspec.Raw(doc))) + b"\n"
 
@@ -308,7 +216,7 @@ def _take(draft: Draft, text: bytes) -> None:
         _log.warning("skipped a document of the fleet snapshot on disk: %s: %.80r", error, text)
 
 
-def _revision_chunks(stored: StoredRevision) -> tuple[bytes, ...]:
+def revision_chunks(stored: StoredRevision) -> tuple[bytes, ...]:
     """The line of a revision; its changes, which may be many megabytes, are not copied."""
     head = _encode(
         {

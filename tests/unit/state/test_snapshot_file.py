@@ -21,7 +21,8 @@ from router.state.codec import PoliciesDocument, Tombstone
 from router.state.fold import Draft, Held
 from router.state.history import History, StoredRevision
 from router.state.keys import POLICIES_ID, Kind, price_id
-from router.state.snapshot_file import SnapshotFile, SnapshotKeeper
+from router.state.snapshot_file import SnapshotFile
+from router.state.snapshot_keeper import SnapshotKeeper
 
 STORE = "0123456789abcdef"
 
@@ -104,7 +105,9 @@ async def test_a_file_that_another_replica_writes_is_left_to_it(tmp_path: Path) 
     file = SnapshotFile(tmp_path, STORE)
     lock = os.open(file.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    await save(file, state())
+    keeper = SnapshotKeeper(file, clock=FakeClock(unix=42.0))
+    keeper.note(state())
+    assert not await keeper.save()
     assert file.read() is None
     os.close(lock)
     await save(file, state())
