@@ -4,158 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
-from backends.scripted import ScriptedBackend
-from router.api.config_service import ConfigService
-from router.clock import SystemClock
-from router.dispatch.decider import Decider
-from router.dispatch.effect import Effects
-from router.dispatch.fleet import Fleet
-from router.dispatch.recent import Recent
-from router.domain.audit import Author
-from router.domain.catalogue import Catalogue
-from router.domain.hardware import Hardware, Model
-from router.domain.policies import Policies
-from router.domain.pricing import Price, Source, book_of
-from router.domain.replica import Beat, Replica
-from router.domain.request import RequestProfile
-from router.domain.snapshot import FleetSnapshot
-from router.domain.tenant import ApiKey, Tenant
-from router.prediction.output_length import OutputLength
-from router.settings.change import ChangeRules
-from router.state.codec import encode
 from router.state.embedded import EmbeddedValkey
-from router.state.runtime import State
 from router.v1 import config_pb2 as pb
-from router.v1 import config_pb2_grpc
-
-StartReplica = Callable[..., Awaitable[State]]
-RULES = ChangeRules(
-    catalogue=Catalogue(
-        hardware={"chip": Hardware(id="chip", name="Chip", kind="hosted", fixed_ttft_s=0.05, fixed_tpot_s=0.002)},
-        models={"m": Model(id="m", context_tokens=8192)},
-        aliases={},
-        classes={},
-    ),
-    env={},
+from tests.integration.state.config_site import (
+    POLICIES,
+    Site,
+    StartReplica,
+    failure,
+    fleet_file,
+    policy_file,
+    price_file,
+    serving,
 )
-POLICIES = "default_class: interactive\nclasses: {interactive: {usd_per_s: 1e-5}}\n"
-
-
-class Two:
-    """Two replicas, of which the second acknowledges when it is told to."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.second_follows = True
-
-    @property
-    def replicas(self) -> tuple[Replica, ...]:
-        version = self._state.view.snapshot.version
-        second = version if self.second_follows else 1
-        beats = (Beat(replica="r1", fleet_version=version), Beat(replica="r2", fleet_version=second))
-        return tuple(Replica(beat=beat, age_s=0.1) for beat in beats)
-
-    async def wait_acknowledged(self, version: int, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        await self._state.view.wait_version(version, timeout_s=timeout_s)
-        there = tuple(replica.id for replica in self.replicas if replica.beat.fleet_version >= version)
-        return there, tuple(replica.id for replica in self.replicas if replica.id not in there)
-
-
-class Site:
-    """A client of one replica's ConfigService, and what is behind it."""
-
-    def __init__(self, stub: Any, state: State, fleet: Fleet, recent: Recent, replicas: Two) -> None:
-        self.stub = stub
-        self.state = state
-        self.fleet = fleet
-        self.recent = recent
-        self.replicas = replicas
-
-    @property
-    def config(self) -> tuple[object, ...]:
-        """The configuration, without versions."""
-        return _config(self.state.view.snapshot)
-
-    async def apply(self, *files: pb.ConfigFile, **fields: Any) -> pb.ApplyResponse:
-        request = pb.ApplyRequest(files=files, **fields)
-        return await self.stub.Apply(request)  # type: ignore[no-any-return]  # the stub is untyped
-
-    def decide(self, count: int) -> None:
-        clock = SystemClock()
-        decider = Decider(
-            fleet=self.fleet, lengths=OutputLength(), clock=clock, uniform=random.Random(1).random, age=lambda: 0.0
-        )
-        for number in range(count):
-            profile = RequestProfile(request_id=f"r{number}", model="m", input_tokens=100.0)
-            self.recent.record(profile, decider.plan(profile), None, "OK")
-
-
-def _config(snapshot: FleetSnapshot) -> tuple[object, ...]:
-    kinds: tuple[dict[Any, Any], ...] = (snapshot.backends, snapshot.prices, snapshot.tenants)
-    encoded = [{key: encode(document) for key, document in documents.items()} for documents in kinds]
-    return (*encoded, snapshot.policies_yaml)
-
-
-def fleet_file(*names: str) -> pb.ConfigFile:
-    entry = "{{wire: scripted, address: 'http://{}', hardware: chip, models: [{{model: m}}]}}"
-    return pb.ConfigFile(
-        name="fleet.yaml", text="backends:\n" + "".join(f"  {name}: {entry.format(name)}\n" for name in names)
-    )
-
-
-def price_file(**per_mtok: float) -> pb.ConfigFile:
-    listed = ", ".join(
-        f"{{backend: {name}, input_usd_per_mtok: {usd}, output_usd_per_mtok: {usd}}}" for name, usd in per_mtok.items()
-    )
-    return pb.ConfigFile(name="prices.yaml", text=f"prices: [{listed}]\n")
-
-
-def policy_file(usd_per_s: str = "1e-5") -> pb.ConfigFile:
-    return pb.ConfigFile(name="policies.yaml", text=POLICIES.replace("1e-5", usd_per_s))
-
-
-async def failure(call: Awaitable[Any]) -> tuple[grpc.StatusCode, dict[str, str], list[str], str]:
-    """The status of a call that fails, its ErrorInfo metadata, the fields that it names, and the message."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    status = status_pb2.Status.FromString(dict(iter(raised.value.trailing_metadata()))["grpc-status-details-bin"])
-    info, fields = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(fields)
-    named = [f"{v.field}: {v.description}" for v in fields.field_violations]
-    return raised.value.code(), dict(info.metadata), named, str(raised.value.details())
-
-
-@asynccontextmanager
-async def serving(state: State) -> AsyncGenerator[Site]:
-    clock = SystemClock()
-    fleet = Fleet(catalogue=RULES.catalogue, build_adapter=ScriptedBackend, clock=clock, policies=Policies())
-    stop = state.view.on_change(fleet.apply)
-    fleet.apply(state.view.snapshot)
-    recent, replicas = Recent(), Two(state)
-    effects = Effects(recent=recent, fleet=fleet, lengths=OutputLength(), clock=clock)
-    service = ConfigService(state.store, state.view, rules=RULES, replicas=replicas, effects=effects, clock=clock)
-    server = grpc.aio.server()
-    config_pb2_grpc.add_ConfigServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Site(config_pb2_grpc.ConfigServiceStub(channel), state, fleet, recent, replicas)  # type: ignore[no-untyped-call]  # generated
-    await server.stop(1.0)
-    stop()
 
 
 @pytest.fixture
@@ -261,76 +128,6 @@ async def test_a_stale_plan_is_aborted_with_the_new_version(site: Site) -> None:
     assert facts["current_version"] == str(between.config_version)
     assert "plan again" in message
     assert site.state.view.snapshot.prices["a", ""].prices[0].output_usd_per_mtok == 10
-
-
-async def test_every_version_can_be_put_back_exactly(site: Site) -> None:
-    """Rolling back to any version restores every document of it, as a new change that can be rolled back itself."""
-    seen: dict[int, tuple[object, ...]] = {}
-    steps: list[list[pb.ConfigFile]] = [
-        [fleet_file("a", "b"), price_file(a=10, b=15)],
-        [policy_file()],
-        [price_file(a=11, b=15)],
-        [fleet_file("a", "c"), price_file(a=11, c=3)],
-        [fleet_file("c"), policy_file("3e-5")],
-    ]
-    for step in steps:
-        response = await site.apply(*step, prune=True)
-        seen[response.config_version] = site.config
-    spot = Price(backend="c", usd_per_hour=1.0, source_kind=Source.FEED, feed="f")
-    book = site.state.view.snapshot.prices["c", ""]
-    _, version = await site.state.store.put_price(
-        book_of(spot), expected_version=book.version, author=Author(actor="feed")
-    )
-    await site.state.view.wait_version(version, timeout_s=2.0)
-    seen[version] = site.config
-    assert len({repr(config) for config in seen.values()}) == len(seen) == 6
-    order = list(seen)
-    random.Random(3).shuffle(order)
-    for version in (*order, *reversed(order)):
-        planned = await site.stub.Rollback(pb.RollbackRequest(version=version, plan_only=True))
-        before = site.config
-        done = await site.stub.Rollback(
-            pb.RollbackRequest(version=version, expected_config_version=planned.config_version)
-        )
-        assert site.config == seen[version]
-        assert list(done.differences) == list(planned.differences)
-        assert bool(done.differences) == (before != seen[version])
-    newest = (await site.stub.ListHistory(pb.ListHistoryRequest(limit=1))).revisions[0]
-    assert newest.action.startswith("Rollback to ")
-
-
-async def test_a_rollback_does_not_let_anybody_in_or_lock_anybody_out(site: Site) -> None:
-    """A key that was revoked since stays revoked, and one that was made since stays valid."""
-    old, new = ApiKey(id="old", sha256="a" * 64), ApiKey(id="new", sha256="b" * 64)
-    store, author = site.state.store, Author(actor="x")
-    first, version = await store.put_tenant(Tenant(id="t", name="then", keys=(old,)), expected_version=0, author=author)
-    now = (replace(old, revoked=True), new)
-    _, fleet = await store.put_tenant(
-        Tenant(id="t", name="now", keys=now), expected_version=first.version, author=author
-    )
-    await site.state.view.wait_version(fleet, timeout_s=2.0)
-
-    await site.stub.Rollback(pb.RollbackRequest(version=version))
-
-    tenant = site.state.view.snapshot.tenants["t"]
-    assert (tenant.name, tenant.keys) == ("then", now)
-
-
-async def test_a_rollback_of_what_is_not_kept_is_refused(site: Site) -> None:
-    """A version that was never reached, or none, is an error; so is a stale expectation."""
-    await site.apply(fleet_file("a"))
-
-    unknown = await failure(site.stub.Rollback(pb.RollbackRequest(version=99)))
-    none = await failure(site.stub.Rollback(pb.RollbackRequest()))
-    stale = await failure(site.stub.Rollback(pb.RollbackRequest(version=1, expected_config_version=7, plan_only=True)))
-    revision = await failure(site.stub.GetRevision(pb.GetRevisionRequest(version=99)))
-
-    assert [problem[0] for problem in (unknown, none, stale, revision)] == [
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.NOT_FOUND,
-    ]
 
 
 async def test_a_replica_that_does_not_follow_is_named(site: Site) -> None:
