@@ -10,13 +10,15 @@ FROM python:3.11-slim
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin router
+ && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin router \
+ && install --directory --owner router /var/lib/inference-router
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     INFERENCE_ROUTER_HOST=0.0.0.0 \
-    INFERENCE_ROUTER_LOG_JSON=true
+    INFERENCE_ROUTER_LOG_JSON=true \
+    INFERENCE_ROUTER_STATE_DIR=/var/lib/inference-router
 WORKDIR /app
 COPY backends/ backends/
 COPY simulation/ simulation/
@@ -24,6 +26,8 @@ COPY router/ router/
 COPY config/ config/
 RUN python -m compileall -q router backends simulation
 USER 10001
+# Journals of usage and the last good fleet: what outlives this container and the store.
+VOLUME /var/lib/inference-router
 EXPOSE 50051 50052 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
