@@ -24,7 +24,7 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
     {NAMESPACE}:tenant      hash     tenant id                 -> envelope of a tenant with the hashes of its keys
     {NAMESPACE}:health      hash     backend id                -> envelope of a health state
     {NAMESPACE}:policies    hash     "policies"                -> envelope of the policies' YAML
-    {NAMESPACE}:feeds       hash     feed of prices            -> how it is doing, says the replica that reads it (JSON);
+    {NAMESPACE}:feeds       hash     feed of prices            -> how it is doing, as who reads it says (JSON);
                                      expires `FEEDS_S` after the last write of any
     {NAMESPACE}:usage:HOUR  hash     "INCARNATION|TENANT|MODEL|BACKEND", each percent-encoded -> what one run of a
                                      replica counted in the hour that begins at Unix time HOUR: numbers with a space

@@ -85,8 +85,9 @@ async def test_the_history_is_bounded_by_count(store: ValkeyStore) -> None:
         await store.documents_at(99_999)
 
 
-async def test_the_history_is_bounded_by_bytes(store: ValkeyStore, valkey: EmbeddedValkey) -> None:
+async def test_the_history_is_bounded_by_bytes(valkey: EmbeddedValkey) -> None:
     """Large revisions push out the oldest, but the newest always stays; the mirror has what the server has."""
+    store = ValkeyStore.connect(valkey.url, timeout_s=10.0)
     text = "x" * (MAX_HISTORY_BYTES // 8)
     for version in range(8):
         await store.put_policies(f"{text}{version}", expected_version=version, author=ANN)
@@ -102,6 +103,7 @@ async def test_the_history_is_bounded_by_bytes(store: ValkeyStore, valkey: Embed
     client = StoreClient.connect(valkey.url)
     assert await client.call("LLEN", Keys("router").history_sizes, what="ask") == 1
     await client.aclose()
+    await store.aclose()
 
 
 async def test_a_lost_history_comes_back_in_order_from_several_replicas(
