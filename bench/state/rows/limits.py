@@ -9,18 +9,15 @@ it. An answer counts when it comes, so what is on its way at the edges of a seco
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from bench.load_http import Connection
-from bench.load_job import MODEL
 from bench.state.lab import Lab
 from bench.state.row import Findings, Row
 from bench.state.site import Replicas, Router, Site
+from bench.state.web import WebLoad
 from router.v1 import tenants_pb2 as pb
 from simulation.stores import start_standalone
 
@@ -30,7 +27,6 @@ BURST_S = 0.5
 SLICE = max(1.0, RATE * 0.1 / REPLICAS)
 EVEN = (400.0, 400.0, 400.0, 400.0)
 UNEVEN = (100.0, 500.0, 500.0, 500.0)
-LANES = 24
 WARM_S = 1.5
 FAIR_SHARE = 0.8
 USED_SHARE = 0.95
@@ -51,55 +47,19 @@ class Asked:
     wrong: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
 
+    def answered(self, status: int, body: bytes, at: float) -> None:
+        if status == 200:
+            self.admitted.append(at)
+        elif status == 429 and b"TENANT_LIMITED" in body:
+            self.refused.append(at)
+        else:
+            self.wrong[f"{status} {body[:200]!r}"] += 1
+
     def admitted_in(self, began: float, ended: float) -> int:
         return bisect_right(self.admitted, ended) - bisect_right(self.admitted, began)
 
     def refused_in(self, began: float, ended: float) -> int:
         return bisect_right(self.refused, ended) - bisect_right(self.refused, began)
-
-
-async def ask(router: Router, key: str, asked: Asked, seconds: float) -> None:
-    """Sends at the offered rate over a few connections; when all are busy a request is skipped, and counted."""
-    host, _, port = router.http.rpartition(":")
-    loop = asyncio.get_running_loop()
-    lanes = [(await loop.create_connection(Connection, host, int(port)))[1] for _ in range(LANES)]
-    free = deque(lanes)
-    request = request_of(router, key)
-    running: set[asyncio.Task[None]] = set()
-
-    async def one(lane: Connection) -> None:
-        body = await lane.ask(request)
-        now = time.perf_counter()
-        if lane.status == 200:
-            asked.admitted.append(now)
-        elif lane.status == 429 and b"TENANT_LIMITED" in body:
-            asked.refused.append(now)
-        else:
-            asked.wrong[f"{lane.status} {body[:200]!r}"] += 1
-        free.append(lane)
-
-    began = time.perf_counter()
-    for n in range(round(asked.offered * seconds)):
-        await asyncio.sleep(max(0.0, began + n / asked.offered - time.perf_counter()))
-        if not free:
-            asked.skipped += 1
-            continue
-        task = asyncio.create_task(one(free.popleft()))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
-    for lane in lanes:
-        lane.transport.close()
-
-
-def request_of(router: Router, key: str) -> bytes:
-    message = {"role": "user", "content": "hello"}
-    body = json.dumps({"model": MODEL, "messages": [message], "max_tokens": 1, "user": "0"}).encode()
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {router.http}\r\nauthorization: Bearer {key}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 async def tenant(router: Router) -> str:
@@ -124,9 +84,14 @@ async def run(lab: Lab, findings: Findings) -> None:
             asked = [Asked(rate) for rate in offered]
             # A pause, so that each phase begins with all that may be saved up.
             await asyncio.sleep(1.0)
-            async with asyncio.TaskGroup() as group:
-                for router, one in zip(replicas.all, asked, strict=True):
-                    group.create_task(ask(router, key, one, WARM_S + seconds))
+            async with AsyncExitStack() as sending:
+                loads = [
+                    await sending.enter_async_context(WebLoad(router, one.offered, one.answered, key).running())
+                    for router, one in zip(replicas.all, asked, strict=True)
+                ]
+                await asyncio.sleep(WARM_S + seconds)
+            for one, load in zip(asked, loads, strict=True):
+                one.skipped = load.skipped
             _judge(findings, name, asked)
     findings.note(
         f"limit {RATE:g}/s, burst {RATE * BURST_S:g}, slice {SLICE:g} of each replica; shares are counted after the "

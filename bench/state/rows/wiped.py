@@ -3,7 +3,7 @@
 Method. Two replicas serve requests while operators write prices without pause (`bench.state.ledger`) and a witness
 counts every replica's backends a hundred times a second. The store is wiped, killed without anything on disk, failed
 over or moved, several times. At the end every acknowledged price must be on both replicas, and on a third one that
-starts then and knows nothing but what the store tells it.
+starts then and knows nothing but what the store tells it; and what callers were billed must be accounted all the same.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ BY_SENTINEL_S = 15.0
 CHEAP = 1.0
 
 Fault = Callable[[], Awaitable[None]]
-# The URL for the routers, what is done to the store, and whether it keeps what was metered.
-Kind = Callable[[], AbstractAsyncContextManager[tuple[str, Fault, bool]]]
+# The URL for the routers, and what is done to the store.
+Kind = Callable[[], AbstractAsyncContextManager[tuple[str, Fault]]]
 
 
 @asynccontextmanager
-async def wiped() -> AsyncGenerator[tuple[str, Fault, bool]]:
+async def wiped() -> AsyncGenerator[tuple[str, Fault]]:
     async with start_standalone() as store:
 
         async def fault() -> None:
             await store.call("FLUSHALL")
 
-        yield store.url, fault, False
+        yield store.url, fault
 
 
 @asynccontextmanager
-async def killed_without_disk() -> AsyncGenerator[tuple[str, Fault, bool]]:
+async def killed_without_disk() -> AsyncGenerator[tuple[str, Fault]]:
     async with start_standalone() as store:
 
         async def fault() -> None:
             await store.kill()
             await store.start()
 
-        yield store.url, fault, False
+        yield store.url, fault
 
 
 @asynccontextmanager
-async def failed_over() -> AsyncGenerator[tuple[str, Fault, bool]]:
+async def failed_over() -> AsyncGenerator[tuple[str, Fault]]:
     async with start_primary_with_replicas_and_sentinels() as stores:
 
         async def fault() -> None:
@@ -73,11 +73,11 @@ async def failed_over() -> AsyncGenerator[tuple[str, Fault, bool]]:
             # It comes back empty, and Sentinel makes it follow.
             await old.start()
 
-        yield stores.url, fault, True
+        yield stores.url, fault
 
 
 @asynccontextmanager
-async def slot_moved() -> AsyncGenerator[tuple[str, Fault, bool]]:
+async def slot_moved() -> AsyncGenerator[tuple[str, Fault]]:
     async with start_cluster() as cluster:
         slot = await cluster.slot_of(Keys("router").version)
         at_once = [False]
@@ -91,14 +91,14 @@ async def slot_moved() -> AsyncGenerator[tuple[str, Fault, bool]]:
                 await cluster.move_slot(slot, source, target, pause_s=0.02)
             at_once[0] = not at_once[0]
 
-        yield cluster.url, fault, True
+        yield cluster.url, fault
 
 
 async def run(lab: Lab, findings: Findings, *, kind: Kind, faults: int) -> None:
     ledger, witness = Ledger(), Witness(BACKENDS)
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(lab.upstream())
-        url, fault, keeps = await stack.enter_async_context(kind())
+        url, fault = await stack.enter_async_context(kind())
         site = Site.build(lab, upstream, prices=(CHEAP,) * BACKENDS)
         replicas = await stack.enter_async_context(Replicas(site, url))
         for name in ("a", "b"):
@@ -124,8 +124,7 @@ async def run(lab: Lab, findings: Findings, *, kind: Kind, faults: int) -> None:
             "writes were acknowledged", f"{ledger.acknowledged:,}", reached=ledger.acknowledged > 0, bound="> 0"
         )
         ledger.tell(findings)
-        if keeps:
-            await accounting.check(findings, replicas["a"], traffic.bill)
+        await accounting.check(findings, replicas["a"], traffic.bill)
 
 
 async def _settle(ledger: Ledger, replicas: Replicas) -> list[str]:
