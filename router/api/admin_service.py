@@ -1,8 +1,8 @@
 """The gRPC face of the fleet's state: `router.v1.AdminService`.
 
 Reads answer from this replica's snapshot, also while the store is away. Writes go to the store, and are answered when
-this replica's own snapshot has the change, so that a read that follows sees it. While the store is known to be away a
-write is refused at once.
+this replica's own memory has the change: a read that follows sees it, and a store that is wiped gets it back. While the
+store is known to be away a write is refused at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from router.v1 import admin_pb2 as pb
 from router.v1 import admin_pb2_grpc
 
 MAX_POLICIES_CHARS = 65_536
-OWN_WRITE_LIMIT_S = 0.25
 _PAGE = 128
 _RETRY_S = 0.25
 
@@ -117,7 +116,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def RemoveBackend(self, request: pb.RemoveBackendRequest, author: Author) -> pb.RemoveBackendResponse:
         self._check_write(request.expected_version)
         fleet = await self._store.remove_backend(request.id, expected_version=request.expected_version, author=author)
-        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet)
         return pb.RemoveBackendResponse(fleet_version=fleet)
 
     @answering
@@ -134,14 +133,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def SetPrice(self, request: pb.SetPriceRequest, author: Author) -> pb.SetPriceResponse:
         self._check_connected()
         entry, fleet = await self._prices.put(request, author)
-        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet)
         return pb.SetPriceResponse(entry=entry, fleet_version=fleet)
 
     @answering
     async def ClearPrice(self, request: pb.ClearPriceRequest, author: Author) -> pb.ClearPriceResponse:
         self._check_write(request.expected_version)
         entry, fleet = await self._prices.clear(request, author)
-        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet)
         return pb.ClearPriceResponse(entry=entry, fleet_version=fleet)
 
     @answering
@@ -170,7 +169,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         version, fleet = await self._store.put_policies(
             request.yaml, expected_version=request.expected_version, author=author
         )
-        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet)
         written = pb.Policies(yaml=request.yaml, version=version)
         return pb.SetPoliciesResponse(policies=written, fleet_version=fleet)
 
@@ -224,7 +223,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     async def _seen(self, backend: Backend, fleet_version: int) -> pb.Backend:
         """The written backend as a message, once this replica has it; it is written whether or not that takes long."""
-        await self._view.wait_version(fleet_version, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet_version)
         return self._encode(backend, self._view.snapshot)
 
     async def _stored(self, backend_id: str) -> Backend | None:

@@ -36,7 +36,7 @@ from router.state.view import FleetView
 from router.v1 import config_pb2 as pb
 from router.v1 import config_pb2_grpc
 
-OWN_WRITE_LIMIT_S = 0.25
+CATCH_UP_S = 0.25
 # How often a change that expects no version is planned again when somebody else was first.
 TRIES = 4
 FEW = 50
@@ -220,7 +220,8 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
                     raise _meanwhile(expected, error.current) from None
                 await self._seen(error.current)
                 continue
-            await self._view.wait_version(result.config_version, timeout_s=OWN_WRITE_LIMIT_S)
+            if result.changed:
+                await self._view.confirmed(result.config_version)
             return change, result.config_version
         current = self._view.snapshot.config_version
         raise StaleVersion(f"others change the configuration all the time; it is at version {current}", current=current)
@@ -236,7 +237,7 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
 
     async def _seen(self, config_version: int) -> None:
         """Gives this replica a moment to have a configuration that somebody else has already."""
-        await self._view.wait_for(lambda s: s.config_version >= config_version, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.wait_for(lambda s: s.config_version >= config_version, timeout_s=CATCH_UP_S)
 
     async def _acknowledged(
         self, change: _Change, version: int, wait_s: float
@@ -271,8 +272,9 @@ def _meanwhile(expected: int, current: int) -> StaleVersion:
 
 
 def _rolled_back(snapshot: FleetSnapshot, back: Sequence[Write], version: int) -> _Change:
-    """What takes a snapshot back, but for the keys of tenants that are still there: who was locked out stays so, and
-    who was let in since is not locked out by undoing a price.
+    """What takes a snapshot back, but for the keys of tenants that are still there.
+
+    Who was locked out stays so, and who was let in since is not locked out by undoing a price.
 
     Raises:
         InvalidRequest: the policies of then are not understood by this router.

@@ -27,8 +27,6 @@ from router.state.view import FleetView
 from router.v1 import tenants_pb2 as pb
 from router.v1 import tenants_pb2_grpc
 
-OWN_WRITE_LIMIT_S = 0.25
-
 
 class TenantStore(Protocol):
     """What is needed of the store; see `router.state.contract`."""
@@ -102,7 +100,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     async def RemoveTenant(self, request: pb.RemoveTenantRequest, author: Author) -> pb.RemoveTenantResponse:
         self._check_write(request.expected_version)
         fleet = await self._store.remove_tenant(request.id, expected_version=request.expected_version, author=author)
-        await self._view.wait_version(fleet, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet)
         return pb.RemoveTenantResponse(fleet_version=fleet)
 
     @answering
@@ -154,7 +152,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
 
     async def _seen(self, tenant: Tenant, fleet_version: int) -> pb.Tenant:
         """The written tenant as a message, once this replica has it; it is written whether or not that takes long."""
-        await self._view.wait_version(fleet_version, timeout_s=OWN_WRITE_LIMIT_S)
+        await self._view.confirmed(fleet_version)
         return self._encode(tenant)
 
     def _encode(self, tenant: Tenant) -> pb.Tenant:

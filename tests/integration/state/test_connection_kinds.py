@@ -134,6 +134,8 @@ async def test_a_frozen_server_holds_no_call_and_spoils_no_answer(store: Store, 
         assert answers == [f"{n}-{k}".encode() for k in range(20)]
 
 
+# asyncio of 3.11 drops a socket whose connecting is cut off in the moment of success; it is closed as it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_calls_that_are_cut_off_anywhere_spoil_no_answer(client: StoreClient) -> None:
     """Whatever a call was doing when its time was over, no other call takes its answer."""
     rng = random.Random(7)
