@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 HOUR_S = 3600
@@ -43,6 +44,25 @@ class UsageTotals:
             cost_nano_usd=self.cost_nano_usd + other.cost_nano_usd,
             energy_mj=self.energy_mj + other.energy_mj,
         )
+
+
+# The order of the counters wherever they are kept as plain numbers; those of a later version come behind.
+FIELDS = (
+    "attempts",
+    "requests",
+    "failed_attempts",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nano_usd",
+    "energy_mj",
+)
+
+
+def totals_of(numbers: Sequence[int]) -> UsageTotals:
+    """Counters from their plain numbers, in the order of `FIELDS`."""
+    return UsageTotals(**dict(zip(FIELDS, numbers, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,24 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from router.domain.usage import HOUR_S, UsageTotals
+from router.domain.usage import FIELDS, HOUR_S
 
 # hour, incarnation, tenant, model, backend
 CellKey = tuple[int, str, str, str, str]
 # The numbers in the order of FIELDS; a list, for it is added to in place at every request.
 Cell = list[int]
 
-FIELDS = (
-    "attempts",
-    "requests",
-    "failed_attempts",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_nano_usd",
-    "energy_mj",
-)
 ATTEMPTS = 0
 MAX_CELLS = 100_000
 OTHER = "other"
@@ -112,8 +101,3 @@ class Cells:
             for key in self._hours.pop(hour):
                 del self.values[key]
             self.floor = max(self.floor, hour + HOUR_S)
-
-
-def totals_of(numbers: Sequence[int]) -> UsageTotals:
-    """The numbers of a cell by their names."""
-    return UsageTotals(**dict(zip(FIELDS, numbers, strict=True)))

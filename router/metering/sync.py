@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from router.clock import Clock
-from router.domain.usage import UsageKey, UsageTotals
+from router.domain.usage import UsageKey, UsageTotals, totals_of
 from router.errors import StoreUnavailable
-from router.metering.cells import totals_of
 from router.metering.meter import Meter
 
 _log = logging.getLogger(__name__)

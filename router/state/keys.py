@@ -28,7 +28,7 @@ All keys of a namespace share one hash tag, so that a cluster keeps them in one 
                                      expires `FEEDS_S` after the last write of any
     {NAMESPACE}:usage:HOUR  hash     "INCARNATION|TENANT|MODEL|BACKEND", each percent-encoded -> what one run of a
                                      replica counted in the hour that begins at Unix time HOUR: numbers with a space
-                                     between them, attempts first (`metering.cells.FIELDS`); expires `USAGE_S` after
+                                     between them, attempts first (`domain.usage.FIELDS`); expires `USAGE_S` after
                                      its last change
     {NAMESPACE}:usage-packed:HOUR   hash   any name -> zlib of lines "FIELD<TAB>VALUE" of `usage:HOUR`, moved here when
                                      the hour is over; of a field that is in both places the later copy counts, that is

@@ -17,7 +17,7 @@ from itertools import islice
 from operator import add
 from typing import TypeVar
 
-from router.domain.usage import HOUR_S, UsageKey, UsageRow, UsageTotals
+from router.domain.usage import HOUR_S, UsageKey, UsageRow, UsageTotals, totals_of
 from router.state import usage_codec as codec
 from router.state.client import StoreClient
 from router.state.keys import USAGE_S, Keys
@@ -86,7 +86,7 @@ class UsageStore:
                 if any(sizes):
                     sums = await self._sums(hour, (tenant, model, backend))
                     async for names, numbers in _in_order(sums):
-                        yield UsageRow(key=UsageKey(hour, *names), totals=codec.totals_of(numbers))
+                        yield UsageRow(key=UsageKey(hour, *names), totals=totals_of(numbers))
 
     async def pack(self, now: float) -> int:
         """Packs one of the hours that are over, if there is one to pack, and tells how many fields went.

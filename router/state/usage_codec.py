@@ -6,20 +6,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote
 
-from router.domain.usage import UsageKey, UsageTotals
+from router.domain.usage import FIELDS, UsageKey, UsageTotals
 
-# In the order of a value; those of a later version come behind.
-NUMBERS = (
-    "attempts",
-    "requests",
-    "failed_attempts",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_nano_usd",
-    "energy_mj",
-)
 # What names may hold beside letters and digits without being encoded: no separator of fields or of packed lines.
 _PLAIN = "/:@ +,"
 
@@ -46,7 +34,7 @@ def names_of(field: bytes) -> Names:
 
 
 def value_of(totals: UsageTotals) -> str:
-    return " ".join(str(getattr(totals, name)) for name in NUMBERS)
+    return " ".join(str(getattr(totals, name)) for name in FIELDS)
 
 
 def numbers_of(value: bytes) -> Numbers:
@@ -55,14 +43,10 @@ def numbers_of(value: bytes) -> Numbers:
     Raises:
         ValueError: it does not hold numbers, or too few.
     """
-    numbers = tuple(map(int, value.split()[: len(NUMBERS)]))
-    if len(numbers) < len(NUMBERS):
+    numbers = tuple(map(int, value.split()[: len(FIELDS)]))
+    if len(numbers) < len(FIELDS):
         raise ValueError("too few numbers")
     return numbers
-
-
-def totals_of(numbers: Numbers) -> UsageTotals:
-    return UsageTotals(**dict(zip(NUMBERS, numbers, strict=True)))
 
 
 def is_later(value: bytes, other: bytes | None) -> bool:

@@ -9,9 +9,9 @@ import pytest
 
 from router.clock import FakeClock
 from router.domain.outcome import AttemptOutcome, TokenUsage
-from router.domain.usage import UsageKey, UsageTotals
+from router.domain.usage import UsageKey, UsageTotals, totals_of
 from router.errors import StoreUnavailable
-from router.metering.cells import CellKey, Cells, totals_of
+from router.metering.cells import CellKey, Cells
 
 Totals = dict[UsageKey, UsageTotals]
 State = tuple[dict[tuple[str, UsageKey], UsageTotals], Counter[str]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from router.domain.usage import HOUR_S
-from router.metering.cells import FIELDS, OTHER, CellKey, Cells
+from router.domain.usage import FIELDS, HOUR_S
+from router.metering.cells import OTHER, CellKey, Cells
 
 HOUR = 1_800_000_000
 KEEP_S = 72 * HOUR_S
