@@ -29,9 +29,9 @@ REPLICAS = 8
 LOADED_REPLICAS = 4
 RATE = 500.0
 # The rest is over HTTP, which costs less of the two cores and does not tell how long a decision took.
-OVER_GRPC = 200.0
+OVER_GRPC = 350.0
 CHANGES_PER_S = 5.0
-WINDOW_S = 4.0
+WINDOW_S = 2.0
 CHEAP, DEAR = 0.1, 1000.0
 SEEN_LIMIT_S = 5.0
 OF = "b-0"
