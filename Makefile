@@ -17,7 +17,7 @@ LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links
 PIP := $(PY) -m pip --disable-pip-version-check
 say = @printf '==> %s\n'
 
-.PHONY: help setup demo serve test check check-envoy proto lock bench compile clean ready
+.PHONY: help setup demo serve test check check-envoy proto lock bench bench-state compile clean ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ proto: ready ## Regenerate router/v1 from proto/
 
 bench: ready ## Measure CPU per request, per token and per decision
 	@$(PY) -m bench
+
+bench-state: ready ## Show what replicas agree on while processes are killed (make bench-state ARGS=--quick: ten minutes)
+	@$(PY) -m bench.state $(ARGS)
 
 compile: ready ## Compile the hot modules to C, where that is offered
 	@if [ -e router/compile.py ] || [ -d router/compile ]; then $(PY) -m router.compile; \
