@@ -51,7 +51,8 @@ def files(tmp_path: Path) -> TlsFiles:
     certificate = DATA / "loopback.crt.pem"
     key = tmp_path / "key.pem"
     body = "\n".join(textwrap.wrap(base64.b64encode((DATA / "loopback.key.der").read_bytes()).decode(), 64))
-    key.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    mark = "-----{} PRIVATE KEY-----"
+    key.write_text(f"{mark.format('BEGIN')}\n{body}\n{mark.format('END')}\n")
     return TlsFiles(certificate=certificate, key=key, ca=certificate)
 
 

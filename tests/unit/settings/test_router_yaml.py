@@ -79,10 +79,10 @@ def test_the_environment_sets_the_options_as_text() -> None:
 @pytest.mark.parametrize(
     ("text", "env", "wanted"),
     [
-        ("", {"HOME": "/home/op"}, "/home/op/.local/state/inference-router"),
-        ("", {"HOME": "/home/op", "XDG_STATE_HOME": "/state"}, "/state/inference-router"),
-        ("", {"HOME": "/home/op", "XDG_STATE_HOME": "relative"}, "/home/op/.local/state/inference-router"),
-        ("state_dir: /srv/router", {"HOME": "/home/op", "XDG_STATE_HOME": "/state"}, "/srv/router"),
+        ("", {"HOME": "/people/op"}, "/people/op/.local/state/inference-router"),
+        ("", {"HOME": "/people/op", "XDG_STATE_HOME": "/state"}, "/state/inference-router"),
+        ("", {"HOME": "/people/op", "XDG_STATE_HOME": "relative"}, "/people/op/.local/state/inference-router"),
+        ("state_dir: /srv/router", {"HOME": "/people/op", "XDG_STATE_HOME": "/state"}, "/srv/router"),
         ("state_dir: ~/router", {}, str(Path.home() / "router")),
     ],
 )
