@@ -31,8 +31,8 @@ from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
 from router.settings.writes import differences, needed
 from router.state.codec import PoliciesDocument
-from router.state.contract import ApplyResult, Write
 from router.state.view import FleetView
+from router.state.writes import ApplyResult, Write
 from router.v1 import config_pb2 as pb
 from router.v1 import config_pb2_grpc
 

@@ -26,11 +26,11 @@ from router.dispatch.director import Director
 from router.domain.pricing import books
 from router.settings import Settings, load
 from router.state.connection import BadStoreUrlError
-from router.state.contract import SeedDocuments
 from router.state.embedded import EmbeddedStoreError
 from router.state.runtime import open_state
 from router.state.store_time import StoreTime
 from router.state.view import FleetView
+from router.state.writes import SeedDocuments
 from router.telemetry import logs
 
 log = structlog.get_logger(__name__)

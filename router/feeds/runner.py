@@ -23,7 +23,7 @@ from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError, StaleVersion, StoreUnavailable
 from router.feeds.contract import FeedFailed, PriceFeed, Quote
 from router.feeds.ledger import Entries, Key, enter
-from router.state.contract import ApplyResult, Write
+from router.state.writes import ApplyResult, Write
 from router.telemetry.feed_metrics import FeedMetrics
 
 log = structlog.get_logger(__name__)

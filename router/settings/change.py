@@ -27,8 +27,8 @@ from router.settings.tenants import TenantsFile, build_tenants
 from router.settings.whole import lost_classes, models_of, price_name, remarks, shared_keys, stays
 from router.settings.writes import applied, differences, needed
 from router.state.codec import PoliciesDocument
-from router.state.contract import Write
 from router.state.keys import POLICIES_ID, Kind, price_id
+from router.state.writes import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from router.domain.fleet import Backend
 from router.domain.policies import Policies
 from router.domain.snapshot import FleetSnapshot
 from router.settings.strict import Problem
-from router.state.contract import Write
 from router.state.keys import Kind, price_id
+from router.state.writes import Write
 
 NAMED = 8
 

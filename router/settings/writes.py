@@ -12,8 +12,8 @@ from router.domain.tenant import Tenant
 from router.settings.differences import DocumentDifference, compare
 from router.state import codec
 from router.state.codec import PoliciesDocument
-from router.state.contract import Write
 from router.state.keys import Kind, price_key
+from router.state.writes import Write
 
 Stored = Backend | PriceBook | Tenant | PoliciesDocument
 

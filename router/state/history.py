@@ -14,8 +14,8 @@ import msgspec
 from router.domain.audit import DocumentChange, Revision
 from router.errors import NotFound
 from router.state import codec
-from router.state.contract import Write
 from router.state.keys import MAX_HISTORY_BYTES, MAX_REVISIONS, Kind
+from router.state.writes import Write
 
 _log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from router.errors import (
 )
 from router.state import codec
 from router.state.codec import Document, Entry
-from router.state.contract import Write
 from router.state.fold import Held
 from router.state.history import StoredRevision, decode_stored
 from router.state.keys import Kind
+from router.state.writes import Write
 
 BATCH = 500
 _BATCH_BYTES = 4 * 1024 * 1024

@@ -8,9 +8,9 @@ from router.domain.audit import Revision
 from router.errors import NotFound
 from router.state import replies
 from router.state.client import StoreClient
-from router.state.contract import Write
 from router.state.history import StoredRevision, decode_revision, writes_back
 from router.state.keys import Keys
+from router.state.writes import Write
 
 _TIMEOUT_S = 5.0
 _PAGE = 200

@@ -11,13 +11,13 @@ from pathlib import Path
 from router.clock import Clock
 from router.state.client import StoreClient
 from router.state.connection import StoreOptions, store_identity
-from router.state.contract import SeedDocuments
 from router.state.embedded import EmbeddedValkey
 from router.state.snapshot_file import SnapshotFile
 from router.state.snapshot_keeper import SnapshotKeeper
 from router.state.store import ValkeyStore
 from router.state.sync import FleetSync
 from router.state.view import FleetView
+from router.state.writes import SeedDocuments
 from router.supervise import Progress
 
 _CANCEL_AGAIN_S = 1.0

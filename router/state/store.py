@@ -21,7 +21,7 @@ from router.errors import NotFound, StaleVersion
 from router.state import codec, replies
 from router.state.client import TIMEOUT_S, Argument, StoreClient
 from router.state.codec import Document, Entry, PoliciesDocument, Tombstone
-from router.state.contract import ApplyResult, FleetStore, News, SeedDocuments, SeedReport, Write
+from router.state.contract import FleetStore, News
 from router.state.fold import Held, Lost
 from router.state.history import StoredRevision
 from router.state.keys import (
@@ -40,6 +40,7 @@ from router.state.loading import READ_LIMIT, Loader
 from router.state.lua import Script, load_script
 from router.state.replies import BATCH
 from router.state.revisions import Revisions
+from router.state.writes import ApplyResult, SeedDocuments, SeedReport, Write
 
 __all__ = [
     "ApplyResult",

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from router.clock import Clock
 from router.errors import StoreUnavailable
 from router.state.codec import Entry
-from router.state.contract import FleetStore, SeedDocuments, SeedReport
+from router.state.contract import FleetStore
 from router.state.fold import MISSED_WITHIN_S, Held, Key, fold, lost, without_old_tombstones
 from router.state.keys import POLICIES_ID, TOMBSTONE_S, Kind, price_id
 from router.state.view import FleetView
+from router.state.writes import SeedDocuments, SeedReport
 
 _log = logging.getLogger(__name__)
 

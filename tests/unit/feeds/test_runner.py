@@ -19,8 +19,8 @@ from router.domain.snapshot import FleetSnapshot
 from router.errors import StaleVersion, StoreUnavailable
 from router.feeds.contract import FeedFailed, Quote
 from router.feeds.runner import LOOK_S, FeedRunner
-from router.state.contract import ApplyResult, Write
 from router.state.view import FleetView
+from router.state.writes import ApplyResult, Write
 from router.telemetry.feed_metrics import FeedMetrics
 
 SETTINGS = FeedSettings(name="spot", kind=FeedKind.HTTP_JSON, interval_s=60.0, max_age_s=300.0)
