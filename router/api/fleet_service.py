@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from router.api.admin_call import answering
 from router.api.wire.fleet import encode_feed, encode_recorded, encode_replica, encode_view
 from router.clock import Clock
-from router.dispatch.overview import BackendView, Overview
+from router.dispatch.overview import Look, Overview, in_turns
 from router.dispatch.recent import Recent
 from router.domain.audit import Author
-from router.domain.fleet import HealthState
-from router.domain.price_feed import FeedReport
+from router.domain.price_feed import FeedReport, FeedState
 from router.domain.replica import Replica
+from router.domain.snapshot import FleetSnapshot
 from router.state.view import FleetView
 from router.v1 import fleet_pb2 as pb
 from router.v1 import fleet_pb2_grpc
@@ -24,6 +25,8 @@ MOST_DECISIONS = 1_000
 MOST_BACKENDS = 10_000
 # A replica that has not taken over a version for so long is behind.
 BEHIND_S = 2.0
+# Of one kind; that there are more is said.
+MOST_ALARMS = 10
 
 Feeds = Callable[[], Awaitable[tuple[FeedReport, ...]]]
 
@@ -33,6 +36,28 @@ class Replicas(Protocol):
 
     @property
     def replicas(self) -> tuple[Replica, ...]: ...
+
+
+class _Versions:
+    """Which version of the fleet this replica ran a moment ago: whoever does not have that one by now is behind."""
+
+    def __init__(self, version: int, now: float) -> None:
+        # (taken over at, version), oldest first; of those that are long enough ago one alone.
+        self._taken: deque[tuple[float, int]] = deque([(now, version)])
+
+    def took(self, version: int, now: float) -> None:
+        self._taken.append((now, version))
+        self._trim(now)
+
+    def due(self, now: float) -> int:
+        """What every replica should have by now; 0 when nothing is long enough ago."""
+        self._trim(now)
+        at, version = self._taken[0]
+        return version if now - at >= BEHIND_S else 0
+
+    def _trim(self, now: float) -> None:
+        while len(self._taken) > 1 and now - self._taken[1][0] >= BEHIND_S:
+            self._taken.popleft()
 
 
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
@@ -60,12 +85,13 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         self._in_flight = in_flight
         self._notices = notices
         self._clock = clock
+        self._versions = _Versions(view.snapshot.version, clock.monotonic())
+        view.on_change(self._took)
 
     @answering
     async def GetOverview(self, request: pb.GetOverviewRequest, _author: Author) -> pb.GetOverviewResponse:
         now = self._clock.monotonic()
-        views = self._overview.busiest(min(request.backends or BACKENDS, MOST_BACKENDS), now)
-        requests_per_s, usd_per_hour = self._overview.totals(now)
+        look = await self._overview.look(min(request.backends or BACKENDS, MOST_BACKENDS), now)
         decisions = self._recent.latest(min(request.decisions or DECISIONS, MOST_DECISIONS))
         mode = self._view.mode
         return pb.GetOverviewResponse(
@@ -75,13 +101,13 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             store=mode.value,
             store_for_s=self._view.mode_age_s(now),
             in_flight=self._in_flight(),
-            requests_per_s=requests_per_s,
-            usd_per_hour=usd_per_hour,
-            backends=map(encode_view, views),
-            backend_count=self._overview.backend_count,
+            requests_per_s=look.requests_per_s,
+            usd_per_hour=look.usd_per_hour,
+            backends=[encode_view(view) async for view in in_turns(look.backends)],
+            backend_count=look.backend_count,
             decisions=map(encode_recorded, decisions),
             replicas=[encode_replica(replica, own=self._replica) for replica in self._replicas.replicas],
-            alarms=[*self._sick(views), *self._behind(), *self._notices()],
+            alarms=[*_sick(look), *self._behind(now), *await self._stale(), *self._notices()],
         )
 
     @answering
@@ -95,15 +121,35 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def ListFeeds(self, _request: pb.ListFeedsRequest, _author: Author) -> pb.ListFeedsResponse:
         return pb.ListFeedsResponse(feeds=map(encode_feed, await self._feeds()))
 
-    @staticmethod
-    def _sick(views: Iterable[BackendView]) -> Iterable[str]:
-        for view in views:
-            if view.health.state is HealthState.EJECTED:
-                yield f"{view.backend.id} is ejected: {view.health.reason or 'no reason given'}"
+    def _took(self, snapshot: FleetSnapshot) -> None:
+        self._versions.took(snapshot.version, self._clock.monotonic())
 
-    def _behind(self) -> Iterable[str]:
-        version = self._view.snapshot.version
-        for replica in self._replicas.replicas:
-            behind = version - replica.beat.fleet_version
-            if behind > 0 and replica.age_s > BEHIND_S:
-                yield f"replica {replica.id} runs version {replica.beat.fleet_version}, {behind} behind"
+    def _behind(self, now: float) -> list[str]:
+        version, due = self._view.snapshot.version, self._versions.due(now)
+        return bounded(
+            [
+                f"replica {replica.id} runs version {has}, {version - has} behind"
+                for replica in self._replicas.replicas
+                if (has := replica.beat.fleet_version) < due
+            ]
+        )
+
+    async def _stale(self) -> list[str]:
+        if not self._view.connected:
+            return []  # the states of feeds are in the store, and that it is away is said already
+        stale = [feed for feed in await self._feeds() if feed.state is FeedState.STALE]
+        return bounded([f"price feed {feed.settings.name} is stale{_because(feed)}: prices are held" for feed in stale])
+
+
+def bounded(alarms: Sequence[str]) -> list[str]:
+    """The first of many alarms of a kind, and how many more there are."""
+    more = len(alarms) - MOST_ALARMS
+    return [*alarms[:MOST_ALARMS], *([f"... and {more} more like the last"] if more > 0 else [])]
+
+
+def _sick(look: Look) -> list[str]:
+    return bounded([f"{name} is ejected: {health.reason or 'no reason given'}" for name, health in look.ejected])
+
+
+def _because(feed: FeedReport) -> str:
+    return f" ({feed.status.last_error})" if feed.status.last_error else ""

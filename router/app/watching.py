@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
+from router.api.fleet_service import bounded
 from router.app.core import Core
 from router.app.shared import Shared
-from router.clock import Clock
+from router.clock import Clock, SystemClock
 from router.domain.pricing import Price
 from router.state.view import FleetView, StoreMode
 
-log = structlog.get_logger(__name__)
 # More than this is a clock that somebody should set.
 CLOCK_ERROR_S = 1.0
+_STORE = {
+    StoreMode.EMPTY: "the state store has not answered yet, and nothing is on disk: there is no fleet to serve with",
+    StoreMode.AWAY: "the state store is away: nothing can be changed, requests go on",
+    StoreMode.REBUILDING: "the state store has lost data, which is being put back: requests go on",
+    StoreMode.FROM_DISK: "the state store has not answered since the start: requests go on with the fleet on disk",
+}
 
 
 class Watching:
-    """Reads what others keep; `clock` is the one that all replicas share."""
+    """Reads what others keep; `clock` is the one that all replicas share, `own` this machine's."""
 
-    def __init__(self, core: Core, shared: Shared, view: FleetView, clock: Clock) -> None:
+    def __init__(self, core: Core, shared: Shared, view: FleetView, clock: Clock, own: Clock | None = None) -> None:
         self._core = core
         self._shared = shared
         self._view = view
         self._clock = clock
+        self._own = own or SystemClock()
 
     def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether requests are taken, and what an operator who asks wants to know."""
@@ -48,16 +53,22 @@ class Watching:
 
     def notices(self) -> Iterable[str]:
         """What is not as it should be, beside backends and replicas."""
-        mode = self._view.mode
-        if mode is not StoreMode.CONNECTED:
-            yield f"the state store is {mode.value}: nothing can be changed, requests go on"
+        problem = _STORE.get(self._view.mode)
+        if problem is not None:
+            yield problem
         if not self._shared.meter.durable:
             yield "usage is counted in memory only: the journal cannot be written"
         now = self._clock.time()
-        for book in self._view.snapshot.prices.values():
-            for price in book.prices:
-                if price.held and price.holds(now):
-                    yield f"price of {_name(price)} is held, a newer quote was not believed: {price.held}"
+        ahead = self._own.time() - now
+        if abs(ahead) > CLOCK_ERROR_S:
+            yield f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0.0 else 'behind'} the store's"
+        held = (
+            f"price of {_name(price)} is held, a newer quote was not believed: {price.held}"
+            for book in self._view.snapshot.prices.values()
+            for price in book.prices
+            if price.held and price.holds(now)
+        )
+        yield from bounded(list(held))
 
     def _refresh(self) -> None:
         metrics, shared, view = self._core.metrics, self._shared, self._view

@@ -171,6 +171,8 @@ class Director:
             tenant=profile.tenant,
             ended=lambda attempts: self._settle(ticket, attempts),
         )
+        if self._recent is not None:
+            self._recent.record(profile, plan, None, "PICKED")
         endpoints = tuple((reporting.candidate(f), f.row.backend) for f in offered)
         return Pick(
             pick_id=profile.request_id,

@@ -122,7 +122,7 @@ class Feedback:
         self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock, traffic: Traffic | None = None
     ) -> None:
         self.clock = clock
-        self.traffic = traffic or Traffic(now=clock.monotonic())
+        self.traffic = traffic if traffic is not None else Traffic(now=clock.monotonic())
         self.busy = Busy()
         self.passive = Passive()
         self._fleet = fleet

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from router.dispatch.fleet import Fleet, Member
-from router.dispatch.traffic import Rates, Traffic
+from router.dispatch.traffic import IDLE, Rates, Traffic
 from router.domain.decision import HardwareLabel
 from router.domain.fleet import Backend, Health, HealthState, LiveLoad
 from router.domain.pricing import Price
@@ -29,6 +31,9 @@ REFERENCE = Shape(
     batch=False,
     quality_task="*",
 )
+# Looked at before others get the loop: fleets may have thousands of backends.
+AT_ONCE = 200
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,20 @@ class BackendView:
     usd_per_mtok: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """`backends`: those with most traffic first, then by id. `ejected`: by id, of the whole fleet.
+
+    The sums are of this replica's last minute, over the whole fleet as well.
+    """
+
+    backends: tuple[BackendView, ...]
+    backend_count: int
+    requests_per_s: float
+    usd_per_hour: float
+    ejected: tuple[tuple[str, Health], ...]
+
+
 class Overview:
     """Reads what others keep; costs nothing while nobody looks."""
 
@@ -66,35 +85,47 @@ class Overview:
         self._load = load
         self._agreed = agreed
 
-    @property
-    def backend_count(self) -> int:
-        return len(self._fleet.members)
-
-    def busiest(self, limit: int, now: float) -> tuple[BackendView, ...]:
-        """At most `limit` backends, those with most traffic first, then by id."""
-        members = self._fleet.members
-        rates = {name: self._traffic.rates(name, now) for name in members}
+    async def look(self, limit: int, now: float) -> Look:
+        """The fleet, and at most `limit` of its backends in detail."""
+        members = dict(self._fleet.members)
+        rates: dict[str, Rates] = {}
+        ejected = []
+        async for name, member in in_turns(members.items()):
+            if (lately := self._traffic.rates(name, now)) is not IDLE:
+                rates[name] = lately
+            if member.live.ejected or self._agreed(name).state is HealthState.EJECTED:
+                health = self._health(member, self._load(name))
+                if health.state is HealthState.EJECTED:
+                    ejected.append((name, health))
         total = sum(r.requests_per_s for r in rates.values())
-        names = heapq.nsmallest(limit, members, key=lambda name: (-rates[name].requests_per_s, name))
-        return tuple(self._view(members[name], rates[name], total) for name in names)
+        names = heapq.nsmallest(limit, rates, key=lambda name: (-rates[name].requests_per_s, name))
+        if len(names) < limit:
+            names += heapq.nsmallest(limit - len(names), (name for name in members if name not in rates))
+        views = [self._view(members[name], rates.get(name, IDLE), total) async for name in in_turns(names)]
+        return Look(
+            backends=tuple(views),
+            backend_count=len(members),
+            requests_per_s=total,
+            usd_per_hour=sum(r.usd_per_hour for r in rates.values()),
+            ejected=tuple(sorted(ejected, key=lambda one: one[0])),
+        )
 
-    def totals(self, now: float) -> tuple[float, float]:
-        """(requests a second, dollars an hour) of this replica's last minute."""
-        rates = [self._traffic.rates(name, now) for name in self._fleet.members]
-        return sum(r.requests_per_s for r in rates), sum(r.usd_per_hour for r in rates)
+    def _health(self, member: Member, load: LiveLoad) -> Health:
+        """What an operator has ordered, else what this replica sees, else what was agreed on."""
+        health = load.health or self._agreed(member.backend.id)
+        if member.backend.drained:
+            return Health(state=HealthState.DRAINING, reason="drained by an operator", since=health.since)
+        return health
 
     def _view(self, member: Member, rates: Rates, total: float) -> BackendView:
         backend = member.backend
         load = self._load(backend.id)
-        health = load.health or self._agreed(backend.id)
-        if backend.drained:
-            health = Health(state=HealthState.DRAINING, reason="drained by an operator", since=health.since)
         rows = [row for served in backend.models if (row := self._fleet.row(backend.id, served.model)) is not None]
         price = next((row.price for row in rows if row.price is not None), None)
         return BackendView(
             backend=backend,
             hardware=self._fleet.label(backend),
-            health=health,
+            health=self._health(member, load),
             load=load,
             in_flight=member.live.routed(),
             rates=rates,
@@ -102,6 +133,14 @@ class Overview:
             price=price,
             usd_per_mtok=_blended(rows),
         )
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a pause for others after some."""
+    for position, item in enumerate(items, start=1):
+        yield item
+        if position % AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 def _blended(rows: list[Row]) -> float | None:

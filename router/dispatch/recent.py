@@ -18,7 +18,7 @@ CAPACITY = 1_000
 
 
 class Recorded:
-    """One decided request. `result` is "OK", "CANCELLED", a reason code, or "" while it runs."""
+    """One decided request. `result` is "OK", "CANCELLED", "PICKED", a reason code, or "" while it runs."""
 
     __slots__ = ("_profile", "candidates", "decided_s", "decision", "outcome", "result")
 

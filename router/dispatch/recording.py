@@ -17,6 +17,6 @@ class Meter(Protocol):
 
 
 class Recent(Protocol):
-    """Remembers the last requests that were decided; `result` is "OK", "CANCELLED" or a reason code."""
+    """Remembers the last requests that were decided; `result` is "OK", "CANCELLED", "PICKED" or a reason code."""
 
     def record(self, profile: RequestProfile, plan: Plan, outcome: Outcome | None, result: str) -> object: ...

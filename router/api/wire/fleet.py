@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from router.api.wire.admin import HEALTH_NUMBERS
 from router.api.wire.times import timestamp
 from router.dispatch.overview import BackendView
@@ -83,7 +85,7 @@ def price_in_words(price: Price | None) -> str:
         return ""
     parts = []
     if price.usd_per_hour is not None:
-        parts.append(f"${price.usd_per_hour:,.2f} per hour")
+        parts.append(f"${_short(price.usd_per_hour)} per hour")
     if price.output_usd_per_mtok is not None:
         parts.append(f"${_short(price.input_usd_per_mtok or 0.0)} / ${_short(price.output_usd_per_mtok)} per Mtok")
     if price.request_usd is not None:
@@ -108,7 +110,11 @@ def encode_feed(report: FeedReport) -> pb.Feed:
 
 
 def _short(amount: float) -> str:
-    return f"{amount:.2f}" if amount >= 0.1 or amount == 0.0 else f"{amount:.3g}"
+    """Cents; below ten cents three significant digits, never an exponent."""
+    if amount >= 0.1 or amount <= 0.0:
+        return f"{amount:,.2f}"
+    digits = 2 - math.floor(math.log10(amount))
+    return f"{amount:.{digits}f}".rstrip("0")
 
 
 def _hardware(label: HardwareLabel) -> common.Hardware:
