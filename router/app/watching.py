@@ -13,7 +13,7 @@ from router.state.view import FleetView, StoreMode
 
 # More than this is a clock that somebody should set.
 CLOCK_ERROR_S = 1.0
-_STORE = {
+STORE_NOTICES = {
     StoreMode.EMPTY: "the state store has not answered yet, and nothing is on disk: there is no fleet to serve with",
     StoreMode.AWAY: "the state store is away: nothing can be changed, requests go on",
     StoreMode.REBUILDING: "the state store has lost data, which is being put back: requests go on",
@@ -53,7 +53,7 @@ class Watching:
 
     def notices(self) -> Iterable[str]:
         """What is not as it should be, beside backends and replicas."""
-        problem = _STORE.get(self._view.mode)
+        problem = STORE_NOTICES.get(self._view.mode)
         if problem is not None:
             yield problem
         if not self._shared.meter.durable:
