@@ -61,7 +61,12 @@ def load_settings(config_dir: Path, env: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: with every problem of every file.
     """
-    return load(config_dir, env, known_wires=registry.WIRES, known_profiles=registry.PROFILES)
+    # A collector that walks the tree of a large file again and again takes longer than reading it.
+    gc.disable()
+    try:
+        return load(config_dir, env, known_wires=registry.WIRES, known_profiles=registry.PROFILES)
+    finally:
+        gc.enable()
 
 
 async def run(

@@ -8,15 +8,38 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import yaml
 
-MAX_VALUES = 100_000
+MAX_VALUES = 1_000_000
+# Beyond any configuration, and far below where libyaml's recursion would end the process.
+MAX_DEPTH = 500
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the floats of YAML 1.2."""
+if TYPE_CHECKING:
+    _Fastest = yaml.SafeLoader
+else:
+    # libyaml reads several times as fast; PyYAML has it wherever it comes as a wheel.
+    _Fastest = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Fastest):
+    """SafeLoader with the floats of YAML 1.2; what a plain word is, is found out once."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._tags: dict[str, str] = {}
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:
+        plain = kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0]
+        if not plain or value is None:
+            return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # PyYAML
+        tag = self._tags.get(value)
+        if tag is None:
+            tag = self._tags[value] = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # PyYAML
+        return tag
 
 
 _Loader.add_implicit_resolver(
@@ -44,6 +67,8 @@ def read_document(text: str) -> Document:
     """Parses one document; problems are collected, never raised."""
     document = Document()
     try:
+        if _is_deep(text):
+            raise RecursionError  # noqa: TRY301 - as the parser in Python ends it
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -65,6 +90,19 @@ def read_document(text: str) -> Document:
         # PyYAML's constructors of dates and numbers: `2026-13-01` looks like a date and is none.
         document.problems.append(("", f"not valid YAML: {error}"))
     return document
+
+
+def _is_deep(text: str) -> bool:
+    """Whether it is nested beyond `MAX_DEPTH`. Events come without recursion, whatever the text."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Fastest):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return False
 
 
 class _TooLargeError(Exception):
