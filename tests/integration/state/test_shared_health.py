@@ -25,13 +25,13 @@ from router.domain.fleet import Backend, Health, HealthState, PrivacyLevel, Serv
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
 from router.errors import StaleVersion
-from router.state.contract import SeedDocuments
 from router.state.embedded import EmbeddedValkey
 from router.state.leases import Leases
 from router.state.peers import Peers
 from router.state.runtime import State, end_task, open_state
 from router.state.store_time import StoreTime
 from router.state.view import FleetView
+from router.state.writes import SeedDocuments
 from router.telemetry.metrics import Metrics
 
 NAMES = tuple(f"gpu-{n}" for n in range(12))
