@@ -90,8 +90,7 @@ class Collector:
         self._loads.refresh(now)
         for backend_id in [name for name in self._watched if name not in members]:
             del self._watched[backend_id]
-            self._metrics.forget_backend(backend_id)
-            self._forget(backend_id)
+            self._forget_backend(backend_id)
         interval = self._fleet.policies.dispatch.probe_interval_s
         for position, member in enumerate(list(members.values())):
             if position % AT_ONCE == AT_ONCE - 1:
@@ -170,4 +169,12 @@ class Collector:
 
     async def _close_removed(self) -> None:
         while self._fleet.removed:
-            await self._fleet.removed.pop().aclose()
+            adapter = self._fleet.removed.pop()
+            # One that was there for less than a tick was never watched, but may have served.
+            if adapter.spec.id not in self._fleet.members:
+                self._forget_backend(adapter.spec.id)
+            await adapter.aclose()
+
+    def _forget_backend(self, backend_id: str) -> None:
+        self._metrics.forget_backend(backend_id)
+        self._forget(backend_id)
