@@ -120,7 +120,12 @@ def show_failure(problem: Failure, *, as_json: bool) -> None:
 @contextmanager
 def connected(address: str, *, as_json: bool) -> Iterator[grpc.Channel]:
     """A channel to the router; whatever goes wrong inside is shown, and ends the program with its exit code."""
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # Whoever follows a router that was away sees it soon after it is back; the default is two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 500),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+    ]
     try:
         with grpc.insecure_channel(address, options=options) as channel:
             yield channel
