@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
 
 import click
+
+# Read when grpc is imported: what it logs of a router that goes away would be written across the screen.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 import grpc
 from rich.console import Console, Group, RenderableType
 from rich.live import Live

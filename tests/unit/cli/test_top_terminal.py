@@ -217,7 +217,9 @@ def test_a_router_that_goes_away_is_said_to_be_away_and_found_again(fleet: Fleet
                 back = shown.read_until(
                     lambda text: "back-again" in text and "Replicas: r1" in text.rpartition("back-again")[2]
                 )
+            _, errors = shown.end()
 
     assert f"no router answers at 127.0.0.1:{port}; this is the last view" in " ".join(away.split())
     assert "h100-vllm" in after(away, "last view")
+    assert errors == ""
     assert "last view" not in after(back, "back-again")
