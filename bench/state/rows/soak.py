@@ -22,6 +22,7 @@ from bench.state.site import Replicas, Router, Site
 from simulation.stores import start_standalone
 
 STREAMS = 32
+OPEN_PICKS = 2_000
 # Of each ten batches: over HTTP, as Generate, as Pick and Report.
 FACES: tuple[Face, ...] = ("generate", "pick") + ("http",) * 8
 SAMPLES = 3
@@ -60,9 +61,14 @@ async def run(lab: Lab, findings: Findings) -> None:
 async def _send(router: Router, face: Face, count: int) -> int:
     """A batch; a request that fails fails the row."""
     address = router.http if face == "http" else router.grpc
-    each = -(-count // STREAMS)
-    job = Job(face=face, address=address, streams=STREAMS, requests=each, stream=False)
-    return (await run_job(job)).requests
+    # Picks are reported when all of a job are made, and a replica holds no more of them than it would serve at once.
+    most = OPEN_PICKS if face == "pick" else count
+    sent = 0
+    while sent < count:
+        each = -(-min(most, count - sent) // STREAMS)
+        job = Job(face=face, address=address, streams=STREAMS, requests=each, stream=False)
+        sent += (await run_job(job)).requests
+    return sent
 
 
 def _flat(findings: Findings, name: str, samples: list[tuple[int, float]], *, warm: int) -> None:
