@@ -1,7 +1,8 @@
 """`make demo`: the main job, shown on real requests over a real device and an emulated fleet.
 
 Starts everything, asks for nine different things over gRPC and again with the official openai SDK, shows what was
-chosen and why, stops everything, and checks that no process is left. Ctrl-C at any point does the last two.
+chosen and why, changes a price while it runs and takes that back, stops everything, and checks that no process is
+left. Ctrl-C at any point does the last two.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import grpc
 
 from router.supervise import ChildError
 from simulation.demo_calls import Result, over_grpc, over_http, sdk
+from simulation.demo_change import change
 from simulation.demo_needs import NEEDS
 from simulation.demo_show import Screen, full_table, short_table
 from simulation.demo_stack import Addresses, alive, running
@@ -34,6 +36,7 @@ async def demonstrate(screen: Screen, started: set[int]) -> int:
             screen.line()
             screen.console.print(full_table(before))
             screen.console.print(short_table(after, before))
+            changed = await _change(screen, addresses, before)
             screen.heading("Stopping")
     except ChildError as error:
         screen.line(str(error), "red")
@@ -45,7 +48,17 @@ async def demonstrate(screen: Screen, started: set[int]) -> int:
     wrong = [result.need.title for result in (*before, *after) if not _as_expected(result)]
     for title in wrong:
         screen.line(f"  not as it should be: {title}", "red")
-    return 1 if wrong else 0
+    if not changed:
+        screen.line("  not as it should be: changing the fleet", "red")
+    return 0 if changed and not wrong else 1
+
+
+async def _change(screen: Screen, addresses: Addresses, asked: list[Result]) -> bool:
+    """Whoever got the cheap work becomes dear for a while."""
+    screen.heading("Changed while it runs: planned, applied everywhere or nowhere, rolled back")
+    cheap = next(result for result in asked if result.need.router.get("objective") == "cost")
+    async with grpc.aio.insecure_channel(addresses.grpc, options=NO_PROXY) as channel:
+        return await change(screen, addresses.admin, channel, cheap.need, cheap.backend)
 
 
 async def _ask(screen: Screen, addresses: Addresses) -> tuple[list[Result], list[Result]]:
