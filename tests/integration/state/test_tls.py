@@ -59,7 +59,7 @@ def files(tmp_path: Path) -> TlsFiles:
 async def works(url: str, **options: object) -> None:
     client = StoreClient.connect(url, options=StoreOptions(**options))  # type: ignore[arg-type]  # a test's own keywords
     try:
-        assert await client.run(ECHO, [KEY], ["x"], what="write", replicated=True) == b"x"
+        assert await client.run(ECHO, [KEY], ["x"], what="write", replicated=True, timeout_s=5.0) == b"x"
     finally:
         await client.aclose()
 
