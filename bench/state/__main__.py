@@ -29,6 +29,8 @@ from router.supervise import ChildError
 
 WIDTH = 150
 WHY_CHARS = 400
+# What a row ends with that did not get on.
+STARVED = ("TimeoutError", "DEADLINE_EXCEEDED")
 BUSY_CORES = 0.1
 ROW_LIMIT_S = {True: 240.0, False: 3_600.0}
 
@@ -36,9 +38,11 @@ ROW_LIMIT_S = {True: 240.0, False: 3_600.0}
 async def measure(row: Row, lab: Lab) -> Result:
     """Runs one row; a second time when it missed by nothing but time, as the machine may have paused."""
     result = await once(row, lab)
-    if result.why or not result.findings.missed_in_time_only:
+    starved = result.why.startswith(STARVED)
+    if not starved and (result.why or not result.findings.missed_in_time_only):
         return result
-    missed = "; ".join(f"{fact.what}: {fact.got}" for fact in result.findings.facts if fact.reached is False)
+    facts = [f"{fact.what}: {fact.got}" for fact in result.findings.facts if fact.reached is False]
+    missed = "; ".join([*([result.why] if starved else ()), *facts])
     lab.say(f"once more, it missed {missed}")
     again = await once(row, lab)
     again.findings.note(f"a second try; the first one missed {missed}")
