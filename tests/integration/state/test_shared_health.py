@@ -169,6 +169,7 @@ async def test_one_replica_probes_each_backend_and_all_act_on_it(nodes: list[Nod
     asked = {node.peers: node.adapters[name].probes for node in nodes}
     owner.report(name, LoadReport(healthy=False, reason="connection refused"))
     await until(lambda: not any(node.usable(name) for node in nodes))
+    await until(lambda: all(node.agreed(name) is HealthState.EJECTED for node in nodes))
     health = nodes[0].state.view.snapshot.health[name]
     assert (health.state, health.reason) == (HealthState.EJECTED, "connection refused")
     assert health.evidence.startswith("3 probes of r")
