@@ -38,12 +38,24 @@ class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     detail: str | None = None
 
 
+class ReasoningBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model thought in an earlier turn, as its vendor wants it back.
+
+    `signature` is the vendor's own proof that the text is its model's; of a redacted block only that is there.
+    """
+
+    text: str = ""
+    signature: str | None = None
+    redacted: bool = False
+
+
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call the model made; `arguments` is the JSON object as it was written."""
+    """A call the model made; `arguments` is the JSON object as it was written, `signature` its vendor's own."""
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +66,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    reasoning: tuple[ReasoningBlock, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,12 +122,13 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a tool call; id and name come once, in the first piece of an index."""
+    """A piece of a tool call; id, name and signature come once, in the first piece of an index."""
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    signature: str | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,26 +157,6 @@ class UpstreamTimings(msgspec.Struct, frozen=True, kw_only=True):
     decode_s: float | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Everything that one read from the upstream brought, in order: reasoning, text, tool calls, then the end.
-
-    A read whose events would break that order becomes several chunks. `events` counts the upstream events that carried
-    output (text, reasoning or tool calls): for servers that send a token per event it is the number of tokens.
-    The last chunk of a complete answer has `finish_reason`; usage may come with it or alone after it, and the last one
-    wins.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: tuple[ToolCallDelta, ...] = ()
-    logprobs: tuple[TokenLogprob, ...] = ()
-    events: int = 0
-    finish_reason: FinishReason | None = None
-    stop_sequence: str | None = None
-    usage: Usage | None = None
-    timings: UpstreamTimings | None = None
-
-
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a probe learnt. None is "the engine does not say", never zero."""
 
@@ -174,6 +168,51 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int | None = None
     kv_cache_usage: float | None = None
     models: tuple[str, ...] | None = None
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one rate limit is left, and how many seconds until it is full again; None where nobody says."""
+
+    remaining: float
+    limit: float | None = None
+    reset_s: float | None = None
+
+
+class Headroom(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of a vendor's limits, each by its tightest window."""
+
+    requests: Window | None = None
+    tokens: Window | None = None
+
+
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the head of an answer says beside the answer: rate limits, and the load of the engine that gave it."""
+
+    headroom: Headroom | None = None
+    load: LoadReport | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Everything that one read from the upstream brought, in order: reasoning, text, tool calls, then the end.
+
+    A read whose events would break that order becomes several chunks. `events` counts the upstream events that carried
+    output (text, reasoning or tool calls): for servers that send a token per event it is the number of tokens.
+    The last chunk of a complete answer has `finish_reason`; usage may come with it or alone after it, and the last one
+    wins. `signed` are reasoning blocks that ended here: their text was sent before, their signature comes only now.
+    `signals` come with the first chunk, where the head of the answer had some.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    events: int = 0
+    finish_reason: FinishReason | None = None
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    timings: UpstreamTimings | None = None
+    signed: tuple[ReasoningBlock, ...] = ()
+    signals: Signals | None = None
 
 
 class Backend(Protocol):

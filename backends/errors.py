@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from backends.contract import Signals
+
 
 class BackendError(Exception):
     """Base of all. `message` is safe to show to a caller; it never holds a credential or a prompt.
@@ -34,6 +36,7 @@ class BackendError(Exception):
         status: the upstream's HTTP status, if there was one.
         retry_after_s: how long the upstream asks to be left alone.
         param: the request field at fault, if the upstream named it.
+        signals: what the answer's head said of limits and load.
     """
 
     code: ClassVar[str] = "BACKEND_ERROR"
@@ -47,12 +50,14 @@ class BackendError(Exception):
         status: int | None = None,
         retry_after_s: float | None = None,
         param: str | None = None,
+        signals: Signals | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.retry_after_s = retry_after_s
         self.param = param
+        self.signals = signals
 
 
 class ConnectFailed(BackendError):
@@ -136,7 +141,11 @@ def once_delivered(error: BackendError) -> BackendError:
     if isinstance(error, StreamBroken):
         return error
     return StreamBroken(
-        f"{error.code}: {error.message}", status=error.status, retry_after_s=error.retry_after_s, param=error.param
+        f"{error.code}: {error.message}",
+        status=error.status,
+        retry_after_s=error.retry_after_s,
+        param=error.param,
+        signals=error.signals,
     )
 
 

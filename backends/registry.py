@@ -1,30 +1,41 @@
-"""Which adapter speaks which wire. A new wire is one file and one line here."""
+"""Which adapter speaks which wire. A new wire is one package and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import httpx
 
+from backends import openai, scripted
 from backends.contract import Backend
-from backends.openai_chat import OpenAIChatBackend
-from backends.profiles import PROFILES as _PROFILES
-from backends.scripted import ScriptedBackend
 from backends.spec import BackendSpec
+from backends.wire import Resources, Wire
 
-Factory = Callable[[BackendSpec, httpx.AsyncBaseTransport, httpx.AsyncClient, Mapping[str, str]], Backend]
+WIRES: Mapping[str, Wire] = MappingProxyType({wire.name: wire for wire in (openai.WIRE, scripted.WIRE)})
 
-_FACTORIES: Mapping[str, Factory] = {
-    "openai_chat": OpenAIChatBackend,
-    "scripted": lambda spec, _transport, _control, _env: ScriptedBackend.from_spec(spec),
-}
 
-WIRES = frozenset(_FACTORIES)
-PROFILES = frozenset(_PROFILES)
+PROFILES = frozenset(name for wire in WIRES.values() for name in wire.profiles)
 
 
 class UnknownWire(ValueError):
     """No adapter of that name."""
+
+
+class MissingExtra(ValueError):
+    """The wire needs packages that are not installed."""
+
+
+def wire(name: str) -> Wire:
+    """The wire of that name.
+
+    Raises:
+        UnknownWire: there is none.
+    """
+    found = WIRES.get(name)
+    if found is None:
+        raise UnknownWire(f"unknown wire {name!r}; known: {', '.join(sorted(WIRES))}")
+    return found
 
 
 def build(
@@ -38,11 +49,21 @@ def build(
 
     Raises:
         UnknownWire: there is no such adapter.
-        backends.profiles.UnknownProfile: there is no such dialect.
+        MissingExtra: its packages are not installed.
+        backends.wire.UnknownProfile: there is no such dialect.
         backends.auth.MissingCredential: the credential's variable or file is absent.
         ValueError: an address or an option that is not valid.
     """
-    factory = _FACTORIES.get(spec.wire)
-    if factory is None:
-        raise UnknownWire(f"unknown wire {spec.wire!r}; known: {', '.join(sorted(WIRES))}")
-    return factory(spec, transport, control, env)
+    found = wire(spec.wire)
+    wrong = found.check_options(spec.options)
+    if wrong:
+        name, reason = wrong[0]
+        raise ValueError(f"{spec.id}: options.{name}: {reason}")
+    try:
+        return found.build(spec, Resources(transport=transport, control=control, env=env))
+    except ModuleNotFoundError as error:
+        if not found.extra:
+            raise
+        raise MissingExtra(
+            f"wire {found.name!r} needs {error.name}: pip install 'inference-router[{found.extra}]'"
+        ) from error

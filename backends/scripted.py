@@ -18,8 +18,10 @@ from dataclasses import dataclass
 import msgspec
 
 from backends.contract import Chunk, FinishReason, GenerateRequest, LoadReport, ToolCallDelta, Usage
+from backends.dialect import CAPABILITIES, SAMPLING_FIELDS, Dialect
 from backends.errors import BackendError, ProtocolViolation, by_code, once_delivered
 from backends.spec import BackendSpec
+from backends.wire import GENERIC, Option, Resources, Wire
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -154,10 +156,8 @@ class ScriptedBackend:
         """Reads `scripts` and `report` from the options.
 
         Raises:
-            InvalidScript: an unknown option, or JSON that is no script.
+            InvalidScript: JSON that is no script.
         """
-        if unknown := set(spec.options) - {"scripts", "report"}:
-            raise InvalidScript(f"unknown option {min(unknown)!r}; a scripted backend takes scripts and report")
         scripts: Sequence[Script] = (DEFAULT_SCRIPT,)
         report = None
         try:
@@ -248,3 +248,22 @@ class ScriptedBackend:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+def _build(spec: BackendSpec, _resources: Resources) -> ScriptedBackend:
+    return ScriptedBackend.from_spec(spec)
+
+
+WIRE = Wire(
+    name="scripted",
+    dialects={
+        GENERIC: Dialect(
+            name=GENERIC, parameters={name: name for name in SAMPLING_FIELDS}, capabilities=CAPABILITIES | {"audio"}
+        )
+    },
+    build=_build,
+    options={
+        "scripts": Option(help="a list of scripts in JSON", pattern=r"(?s)\[.*\]"),
+        "report": Option(help="what a probe answers, in JSON", pattern=r"(?s)\{.*\}"),
+    },
+)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
+
+_VERSION = re.compile(r"/v\d+(?:beta)?\d*(?=/)")
 
 
 def endpoint(base_url: str, path: str) -> httpx.URL:
-    """`path` under the base. A base may already end in `/v1`, the way it is written for SDKs.
+    """`path`, percent-encoded and perhaps with a query, under the base.
+
+    A base may already end in `/v1`, or the version that the path begins with, the way it is written for SDKs.
 
     Raises:
         ValueError: no http or https address.
@@ -19,5 +25,7 @@ def endpoint(base_url: str, path: str) -> httpx.URL:
         raise ValueError(f"{base_url!r} is not an http or https URL")
     if base.userinfo:
         raise ValueError("a base URL may not hold a user or password; use a credential reference")
-    prefix = base.path.rstrip("/").removesuffix("/v1")
-    return base.copy_with(path=prefix + path, query=None, fragment=None)
+    prefix = base.raw_path.partition(b"?")[0].decode("ascii").rstrip("/")
+    version = _VERSION.match(path)
+    prefix = prefix.removesuffix(version[0] if version is not None else "/v1")
+    return base.copy_with(raw_path=(prefix + path).encode("ascii"), fragment=None)

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 
 from backends import registry
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 from bench.decision_job import Sizes, Times
 from router.clock import SystemClock
 from router.dispatch.decider import Decider

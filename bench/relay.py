@@ -8,7 +8,7 @@ import sys
 import httpx
 import uvloop
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 from bench.transport_clients import HEADERS
 from bench.transport_relay import relay
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from backends.transport import FastTransport
-from backends.transport_request import post
+from backends.http.request import post
+from backends.http.transport import FastTransport
 from bench.transport_peers import QUESTION
 
 

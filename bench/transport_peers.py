@@ -17,7 +17,7 @@ import httptools
 import httpx
 import uvloop
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 DONE = b"data: [DONE]\n\n"

@@ -58,7 +58,7 @@ def build_faces(
         state.store,
         view,
         live=director,
-        rules=FleetRules(catalogue=settings.catalogue, wires=registry.WIRES, profiles=registry.PROFILES),
+        rules=FleetRules(catalogue=settings.catalogue, wires=frozenset(registry.WIRES), profiles=registry.PROFILES),
         clock=clock,
         feed_max_age_s={feed.name: feed.max_age_s for feed in settings.feeds},
     )
@@ -67,7 +67,9 @@ def build_faces(
         ConfigService(
             state.store,
             view,
-            rules=ChangeRules(catalogue=settings.catalogue, env=env, wires=registry.WIRES, profiles=registry.PROFILES),
+            rules=ChangeRules(
+                catalogue=settings.catalogue, env=env, wires=frozenset(registry.WIRES), profiles=registry.PROFILES
+            ),
             replicas=shared.peers,
             effects=core.effects,
             clock=clock,

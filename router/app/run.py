@@ -15,7 +15,7 @@ import httpx
 import structlog
 
 from backends import registry
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 from router.api.grpc_server import GrpcServers
 from router.api.http_server import HttpServer
 from router.app.core import build_core
@@ -64,7 +64,7 @@ def load_settings(config_dir: Path, env: Mapping[str, str]) -> Settings:
     # A collector that walks the tree of a large file again and again takes longer than reading it.
     gc.disable()
     try:
-        return load(config_dir, env, known_wires=registry.WIRES, known_profiles=registry.PROFILES)
+        return load(config_dir, env, known_wires=frozenset(registry.WIRES), known_profiles=registry.PROFILES)
     finally:
         gc.enable()
 

@@ -198,7 +198,7 @@ class Harness:
 def make_transport(name: str) -> httpx.AsyncBaseTransport:
     if name == "httpx":
         return httpx.AsyncHTTPTransport()
-    from backends.transport import FastTransport  # noqa: PLC0415 - only where it is asked for
+    from backends.http.transport import FastTransport  # noqa: PLC0415 - only where it is asked for
 
     return FastTransport()
 

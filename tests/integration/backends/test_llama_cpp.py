@@ -18,9 +18,9 @@ import pytest
 
 from backends.contract import Backend, Chunk, FinishReason, GenerateRequest, Message, ResponseFormat, Sampling
 from backends.errors import ContextTooLong
+from backends.http.transport import FastTransport
 from backends.registry import build
 from backends.spec import BackendSpec
-from backends.transport import FastTransport
 from router.supervise import Child
 from simulation import ports
 

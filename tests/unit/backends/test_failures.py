@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import BackendError
-from backends.failure_bodies import MAX_MESSAGE_CHARS
-from backends.failures import CLIENT_ERRORS, from_client, from_event, from_response, map_httpx_errors
-from backends.profiles import PROFILES
+from backends.failures.bodies import MAX_MESSAGE_CHARS
+from backends.failures.classify import from_event, from_response
+from backends.failures.client import CLIENT_ERRORS, from_client, map_httpx_errors
+from backends.openai.profiles import PROFILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ CASES = [Case(**entry) for entry in yaml.safe_load((Path(__file__).parent / "err
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_an_answer_means_one_error(case: Case) -> None:
     """Status, body and vendor together say what went wrong."""
-    error = from_response(case.status, {}, case.body.encode(), profile=PROFILES[case.profile])
+    error = from_response(case.status, {}, case.body.encode(), rules=PROFILES[case.profile].failures)
     assert error.code == case.code
     assert case.says in error.message
     assert error.message
@@ -60,18 +61,18 @@ def test_an_answer_means_one_error(case: Case) -> None:
 )
 def test_an_error_in_a_stream_means_the_same(body: str, code: str) -> None:
     """The status inside the body stands in for the 200 in front of it."""
-    assert from_event(body.encode(), profile=PROFILES["generic"]).code == code
+    assert from_event(body.encode(), rules=PROFILES["generic"].failures).code == code
 
 
 def test_a_503_with_retry_after_is_load() -> None:
     """A server that says when to come back is busy, not broken."""
-    assert from_response(503, {"retry-after": "3"}, b"", profile=PROFILES["generic"]).code == "OVERLOADED"
+    assert from_response(503, {"retry-after": "3"}, b"", rules=PROFILES["generic"].failures).code == "OVERLOADED"
 
 
 def test_aws_names_its_error_in_a_header() -> None:
     """The header's code counts like one in the body."""
     headers = {"x-amzn-errortype": "ModelNotReadyException:http://internal"}
-    assert from_response(429, headers, b'{"message":"x"}', profile=PROFILES["generic"]).code == "WARMING"
+    assert from_response(429, headers, b'{"message":"x"}', rules=PROFILES["generic"].failures).code == "WARMING"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_key_in_the_answer_is_masked(echo: str) -> None:
         401,
         {},
         f'{{"error":{{"message":"{echo}"}}}}'.encode(),
-        profile=PROFILES["openai"],
+        rules=PROFILES["openai"].failures,
         secret="my-own-secret-value",
     )
     assert "***" in error.message
@@ -100,7 +101,7 @@ def test_a_key_in_the_answer_is_masked(echo: str) -> None:
 
 def test_a_long_message_is_cut() -> None:
     """A page of HTML does not travel to the caller."""
-    error = from_response(500, {}, b"<p>" + b"word " * 10_000, profile=PROFILES["generic"])
+    error = from_response(500, {}, b"<p>" + b"word " * 10_000, rules=PROFILES["generic"].failures)
     assert len(error.message) <= MAX_MESSAGE_CHARS
 
 
@@ -117,7 +118,7 @@ JSON = st.recursive(
 @given(st.integers(100, 599), st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_breaks_the_reader(status: int, body: bytes) -> None:
     """Whatever an upstream sends, the result is one error with a message."""
-    error = from_response(status, {}, body, profile=PROFILES["generic"])
+    error = from_response(status, {}, body, rules=PROFILES["generic"].failures)
     assert isinstance(error, BackendError)
     assert error.message
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.metrics_text import EngineLoad, GaugeNames, read_load
-from backends.profiles import PROFILES
+from backends.openai.profiles import PROFILES
+from backends.probing.metrics_text import EngineLoad, GaugeNames, read_load
 
 
 def names(profile: str) -> GaugeNames:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta, UpstreamTimings, Usage
 from backends.errors import BackendError, Overloaded, ProtocolViolation, RateLimited, UpstreamFault
-from backends.failures import from_event
-from backends.openai_decode import ChatDecoder
-from backends.profiles import PROFILES
+from backends.failures.classify import from_event
+from backends.openai.decode import ChatDecoder
+from backends.openai.profiles import PROFILES
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,7 +34,7 @@ def usage(**fields: Any) -> bytes:
 
 def decoder(profile: str = "generic") -> ChatDecoder:
     dialect = PROFILES[profile]
-    return ChatDecoder(dialect, read_failure=lambda body: from_event(body, profile=dialect))
+    return ChatDecoder(dialect, read_failure=lambda body: from_event(body, rules=dialect.failures))
 
 
 def decode(*reads: bytes, profile: str = "generic") -> list[Chunk]:

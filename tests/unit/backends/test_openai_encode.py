@@ -20,8 +20,8 @@ from backends.contract import (
     ToolChoice,
 )
 from backends.errors import Unsupported
-from backends.openai_encode import encode
-from backends.profiles import PROFILES
+from backends.openai.encode import encode
+from backends.openai.profiles import PROFILES
 
 HI = (Message(role="user", content="hi"),)
 TOOL = Tool(name="f", parameters=msgspec.Raw(b'{"type":"object"}'))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backends.contract import ToolCallDelta
 from backends.errors import ProtocolViolation
-from backends.openai_tools import ToolCallAssembler, new_call_id
-from backends.openai_wire import ToolCallPart
+from backends.openai.tools import ToolCallAssembler, new_call_id
+from backends.openai.wire import ToolCallPart
 
 Calls = list[tuple[str, str, str]]
 

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
+from backends.authorise import KeyAuthoriser
 from backends.contract import LoadReport
-from backends.probes import MAX_PROBE_BODY_BYTES, Prober
-from backends.profiles import PROFILES
+from backends.dialect import KeyHeader
+from backends.openai.profiles import PROFILES
+from backends.probing.prober import MAX_PROBE_BODY_BYTES, HttpProber
 from backends.spec import BackendSpec
 from router.clock import FakeClock
 
@@ -28,11 +30,11 @@ class Server:
         self.clock = FakeClock()
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         spec = BackendSpec(id="b", wire="openai_chat", profile=profile, base_url="http://server:8000/base/v1")
-        self.prober = Prober(
+        self.prober = HttpProber(
             spec,
             PROFILES[profile],
             self.client,
-            headers=[(b"authorization", b"Bearer k")],
+            authoriser=KeyAuthoriser("env:KEY", {"KEY": "k"}, KeyHeader()),
             now=self.clock.monotonic,
         )
 
@@ -181,5 +183,7 @@ async def test_a_silent_server_costs_no_more_than_the_timeout() -> None:
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
         spec = BackendSpec(id="b", wire="openai_chat", base_url="http://s")
-        report = await Prober(spec, PROFILES["vllm"], client, headers=[]).probe(timeout_s=0.01)
+        report = await HttpProber(
+            spec, PROFILES["vllm"], client, authoriser=KeyAuthoriser(None, {}, KeyHeader())
+        ).probe(timeout_s=0.01)
     assert report.reason.startswith("TIMED_OUT")

@@ -10,11 +10,11 @@ import pytest
 
 from backends.auth import InvalidReference, MissingCredential, Secret, resolve
 from backends.contract import Backend
-from backends.profiles import PROFILES as TABLE
-from backends.profiles import UnknownProfile, profile
-from backends.registry import PROFILES, WIRES, UnknownWire, build
+from backends.dialect import CAPABILITIES, SAMPLING_FIELDS
+from backends.registry import WIRES, UnknownWire, build
 from backends.spec import BackendSpec
 from backends.urls import endpoint
+from backends.wire import UnknownProfile
 
 URL = "http://127.0.0.1:1"
 
@@ -31,9 +31,9 @@ def made(spec: BackendSpec, control: httpx.AsyncClient, env: dict[str, str] | No
 
 async def test_every_wire_and_profile_can_be_built(control: httpx.AsyncClient) -> None:
     """Each name that is offered makes a backend that knows its spec."""
-    for wire in WIRES:
-        for dialect in PROFILES:
-            spec = BackendSpec(id="b", wire=wire, profile=dialect, base_url=URL)
+    for wire in WIRES.values():
+        for dialect in wire.profiles:
+            spec = BackendSpec(id="b", wire=wire.name, profile=dialect, base_url=URL)
             assert made(spec, control).spec is spec
 
 
@@ -111,9 +111,10 @@ def test_a_base_url_is_prefixed(base: str, url: str) -> None:
 
 def test_the_table_of_dialects_is_sound() -> None:
     """Every entry stands under its own name and only renames fields that sampling has."""
-    assert set(PROFILES) == set(TABLE)
-    for name, dialect in TABLE.items():
-        assert profile(name) is dialect
+    for wire, name, dialect in [(w, *entry) for w in WIRES.values() for entry in w.dialects.items()]:
+        assert wire.dialect(name) is dialect
         assert dialect.name == name
+        assert dialect.parameters.keys() <= SAMPLING_FIELDS
+        assert dialect.capabilities <= CAPABILITIES | {"audio"}
         assert (dialect.probe.metrics is None) == (dialect.probe.gauges is None)
         assert "max_output_tokens" in dialect.parameters

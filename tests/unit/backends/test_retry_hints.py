@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.retry_hints import duration_s, retry_after_s
+from backends.failures.retry_hints import duration_s, retry_after_s
 
 NOW = 1_800_000_000.0
 

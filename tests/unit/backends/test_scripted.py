@@ -89,7 +89,6 @@ async def test_a_configuration_can_hold_a_script() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"script": "[]"},
         {"scripts": "[]"},
         {"scripts": "nonsense"},
         {"scripts": '[[{"step":"dance"}]]'},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.sse import Event, EventTooLarge, SseDecoder
+from backends.http.sse import Event, EventTooLarge, SseDecoder
 
 
 def reference(stream: bytes) -> list[Event]:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import uvloop
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 
 TLS_DATA = Path(__file__).parents[3] / "data" / "tls"
 

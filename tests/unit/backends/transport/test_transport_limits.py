@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from backends.transport import FastTransport
-from backends.transport_request import post
+from backends.http.request import post
+from backends.http.transport import FastTransport
 from tests.unit.backends.transport.conftest import Peer, StartUpstream, fetch, read
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

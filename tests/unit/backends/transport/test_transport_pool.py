@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 from tests.unit.backends.transport.conftest import Peer, StartUpstream, fetch, read
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.transport import FastTransport
-from backends.transport_body import BodyStream
-from backends.transport_connection import Connection, Owner
-from backends.transport_pool import Pool
+from backends.http.body import BodyStream
+from backends.http.connection import Connection, Owner
+from backends.http.pool import Pool
+from backends.http.transport import FastTransport
 from tests.unit.backends.transport.conftest import Peer, StartUpstream, fetch
 
 ORIGIN = ("http", b"test", 80)

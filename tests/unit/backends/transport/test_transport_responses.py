@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 from tests.unit.backends.transport.conftest import Peer, StartUpstream, fetch, read
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import uvloop
 
-from backends.transport import FastTransport
+from backends.http.transport import FastTransport
 
 TRIES = 200
 

@@ -59,7 +59,7 @@ def _from_limits(headers: Headers, now: float) -> float | None:
     unknown: list[float] = []
     for name, value in headers.items():
         found = _LIMIT_HEADER.fullmatch(name)
-        if found is None or (wait := _reset_s(value, now)) is None:
+        if found is None or (wait := reset_s(value, now)) is None:
             continue
         remaining = _number(headers.get(name.replace("-reset", "-remaining")))
         if remaining is None:
@@ -69,7 +69,8 @@ def _from_limits(headers: Headers, now: float) -> float | None:
     return max(used_up) if used_up else min(unknown, default=None)
 
 
-def _reset_s(value: str, now: float) -> float | None:
+def reset_s(value: str, now: float) -> float | None:
+    """Seconds until a reset header's moment, however it is written; None if that cannot be read."""
     number = _number(value)
     if number is None:
         seconds = duration_s(value)

@@ -13,7 +13,7 @@ from collections import deque
 
 import httpx
 
-from backends.transport_connection import Connection, Origin, name_of
+from backends.http.connection import Connection, Origin, name_of
 
 CLOSE_LIMIT_S = 2.0
 

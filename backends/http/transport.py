@@ -17,10 +17,10 @@ from collections.abc import Mapping
 
 import httpx
 
-from backends.transport_body import BodyStream
-from backends.transport_connection import WRITE_PIECE_BYTES, Connection
-from backends.transport_pool import Pool
-from backends.transport_request import encode_head, framed, slices
+from backends.http.body import BodyStream
+from backends.http.connection import WRITE_PIECE_BYTES, Connection
+from backends.http.pool import Pool
+from backends.http.request import encode_head, framed, slices
 
 _EXTENSIONS = {"http_version": b"HTTP/1.1"}
 

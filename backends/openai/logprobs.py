@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backends.contract import TokenLogprob
-from backends.openai_wire import Logprobs
+from backends.openai.wire import Logprobs
 
 
 def token_logprobs(wire: Logprobs) -> Iterator[TokenLogprob]:

@@ -7,8 +7,8 @@ is ever added up, except where a vendor counts reasoning apart from the completi
 from __future__ import annotations
 
 from backends.contract import UpstreamTimings, Usage
-from backends.openai_wire import Event, Number, WireUsage
-from backends.profiles import Profile
+from backends.openai.profile import Profile
+from backends.openai.wire import Event, Number, WireUsage
 
 
 class UsageMeter:

@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx
 
-from backends.transport_connection import Connection
+from backends.http.connection import Connection
 
 
 class BodyStream(httpx.AsyncByteStream):

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import httpx
 import msgspec
 
-from backends import failures
+from backends.authorise import Authoriser
 from backends.contract import LoadReport
+from backends.dialect import Dialect
 from backends.errors import AuthFailed, BackendError, Warming
-from backends.metrics_text import EngineLoad, read_load
-from backends.openai_wire import ModelEntry, ModelList
-from backends.profiles import Profile
+from backends.failures.classify import from_response
+from backends.failures.client import map_httpx_errors
+from backends.failures.rules import COMMON
+from backends.openai.wire import ModelEntry, ModelList
+from backends.probing.metrics_text import EngineLoad, read_load
 from backends.spec import BackendSpec
 from backends.urls import endpoint
 
@@ -29,23 +31,23 @@ MAX_PROBE_BODY_BYTES = 4 * 1024 * 1024
 _decode_models = msgspec.json.Decoder(ModelList | list[ModelEntry]).decode
 
 
-class Prober:
+class HttpProber:
     """The probes of one server; it remembers the list of models and what the server does not offer."""
 
     def __init__(
         self,
         spec: BackendSpec,
-        profile: Profile,
+        dialect: Dialect,
         control: httpx.AsyncClient,
         *,
-        headers: list[tuple[bytes, bytes]],
+        authoriser: Authoriser,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._profile = profile
-        self._plan = profile.probe
+        self._dialect = dialect
+        self._plan = dialect.probe
         self._base_url = spec.base_url
         self._control = control
-        self._headers = headers
+        self._authoriser = authoriser
         self._now = now
         self._models: tuple[str, ...] | None = None
         self._models_at: float | None = None
@@ -72,7 +74,7 @@ class Prober:
             self._last_rtt_s = self._now() - started
             if status != 200:
                 # A full queue does not show here: a health check that says 503 means it.
-                raise failures.from_response(status, {}, body, profile=replace(self._profile, busy_503=False))
+                raise from_response(status, {}, body, rules=COMMON)
         await self._refresh_models()
         load = await self._load()
         return LoadReport(
@@ -85,6 +87,8 @@ class Prober:
         )
 
     async def _refresh_models(self) -> None:
+        if self._plan.models is None:
+            return
         if self._models_at is not None and self._now() - self._models_at < self._plan.models_every_s:
             return
         started = self._now()
@@ -95,7 +99,7 @@ class Prober:
         if status == 200:
             self._models = _model_names(body)
         elif is_only_question and (status >= 500 or status in (401, 403)):
-            raise failures.from_response(status, {}, body, profile=self._profile)
+            raise from_response(status, {}, body, rules=self._dialect.failures)
         elif status in (401, 403):
             raise AuthFailed("the server does not take our credential", status=status)
         self._models_at = self._now()
@@ -112,8 +116,11 @@ class Prober:
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         url = endpoint(self._base_url, path)
-        with failures.map_httpx_errors() as crossing:
-            async with self._control.stream("GET", url, headers=self._headers, follow_redirects=False) as response:
+        headers = self._authoriser.ready
+        if headers is None:
+            headers = await self._authoriser.headers("GET", url, (), b"")
+        with map_httpx_errors() as crossing:
+            async with self._control.stream("GET", url, headers=list(headers), follow_redirects=False) as response:
                 crossing.answered = True
                 parts: list[bytes] = []
                 size = 0

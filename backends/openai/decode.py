@@ -17,14 +17,14 @@ import msgspec
 from backends.chunk_builder import ChunkBuilder
 from backends.contract import Chunk, FinishReason
 from backends.errors import BackendError, Overloaded, ProtocolViolation, UpstreamFault
-from backends.failure_bodies import read_problem
-from backends.openai_logprobs import token_logprobs
-from backends.openai_tools import ToolCallAssembler
-from backends.openai_usage import UsageMeter, timings
-from backends.openai_wire import Choice, ContentPiece, Delta, Event, ToolCallPart, decode_event
-from backends.profiles import Profile
-from backends.sse import Event as SseEvent
-from backends.sse import EventTooLarge, SseDecoder
+from backends.failures.bodies import read_problem
+from backends.http.sse import Event as SseEvent
+from backends.http.sse import EventTooLarge, SseDecoder
+from backends.openai.logprobs import token_logprobs
+from backends.openai.profile import Profile
+from backends.openai.tools import ToolCallAssembler
+from backends.openai.usage import UsageMeter, timings
+from backends.openai.wire import Choice, ContentPiece, Delta, Event, ToolCallPart, decode_event
 
 _FINISH = {
     "stop": FinishReason.STOP,

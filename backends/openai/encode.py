@@ -16,10 +16,7 @@ import msgspec
 
 from backends.contract import GenerateRequest, ImagePart, Message, ResponseFormat, Tool, ToolChoice
 from backends.errors import Unsupported
-from backends.profiles import Profile
-
-CHAT_PATH = "/v1/chat/completions"
-COMPLETIONS_PATH = "/v1/completions"
+from backends.openai.profile import Profile
 
 _encode_json = msgspec.json.Encoder().encode
 _NINE_ALPHANUMERICS = re.compile(r"[A-Za-z0-9]{9}")
@@ -47,12 +44,14 @@ def encode(request: GenerateRequest, *, upstream_model: str, profile: Profile) -
     """
     body: dict[str, Any] = {"model": upstream_model, "stream": True}
     if request.prompt is not None:
-        path = COMPLETIONS_PATH
+        path = profile.completions_path
+        if "text_completion" not in profile.capabilities:
+            raise _unsupported(profile, "prompt", "messages only")
         body["prompt"] = request.prompt
         if request.tools or request.response_format is not None:
             raise _unsupported(profile, "prompt", "tools and structured output need messages")
     else:
-        path = CHAT_PATH
+        path = profile.chat_path
         body["messages"] = [_message(message, profile) for message in request.messages]
         _add_prefill(body, request.messages, profile)
         _add_tools(body, request, profile)
@@ -60,7 +59,7 @@ def encode(request: GenerateRequest, *, upstream_model: str, profile: Profile) -
             body["response_format"] = _response_format(request.response_format, profile)
     if profile.stream_options:
         body["stream_options"] = dict(profile.stream_options)
-    body.update(_sampling(request, profile, is_chat=path == CHAT_PATH))
+    body.update(_sampling(request, profile, is_chat=request.prompt is None))
     if request.end_user is not None and profile.end_user is not None:
         body[profile.end_user] = request.end_user
     return path, _encode_json(body)
@@ -123,7 +122,7 @@ def _content(message: Message, profile: Profile) -> str | list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     for part in message.content:
         if isinstance(part, ImagePart):
-            if not profile.images:
+            if "vision" not in profile.capabilities:
                 raise _unsupported(profile, "messages[].content", "no images")
             image = {"url": part.url} if part.detail is None else {"url": part.url, "detail": part.detail}
             parts.append({"type": "image_url", "image_url": image})
@@ -155,7 +154,7 @@ def _add_prefill(body: dict[str, Any], messages: tuple[Message, ...], profile: P
 
 def _add_tools(body: dict[str, Any], request: GenerateRequest, profile: Profile) -> None:
     if request.tools:
-        if not profile.tools:
+        if "tools" not in profile.capabilities:
             raise _unsupported(profile, "tools")
         body["tools"] = [{"type": "function", "function": _function(tool)} for tool in request.tools]
     if request.tool_choice is not None and (request.tools or request.tool_choice.mode in ("required", "function")):
@@ -184,7 +183,7 @@ def _tool_choice(choice: ToolChoice, profile: Profile) -> str | dict[str, Any]:
 
 
 def _response_format(wanted: ResponseFormat, profile: Profile) -> dict[str, Any]:
-    if wanted.kind not in profile.response_formats:
+    if wanted.kind != "text" and wanted.kind not in profile.capabilities:
         raise _unsupported(profile, "response_format", wanted.kind)
     if wanted.kind != "json_schema":
         return {"type": wanted.kind}

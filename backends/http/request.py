@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 import httpx
 
-from backends.transport_connection import WRITE_PIECE_BYTES
+from backends.http.connection import WRITE_PIECE_BYTES
 
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 

@@ -1,26 +1,21 @@
-"""Turns whatever an upstream or the HTTP client reports into one `BackendError`.
+"""Turns whatever an upstream reports into one `BackendError`.
 
 A status alone decides little: 429 is a rate, an empty account or a model that is loading; 503 is a full queue or a dead
-engine; 400 is the caller's mistake, a prompt that is too long or a bad key. So the body's codes speak first, then
-its words, then the status, each read with the vendor's habits from its profile.
+engine; 400 is the caller's mistake, a prompt that is too long or a bad key. So the body's codes speak first (the
+family's own before the common ones), then its words, then the status (the same way).
 """
 
 from __future__ import annotations
 
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Final, Self
-
-import httpx
+from typing import Final
 
 from backends.errors import (
     AuthFailed,
     BackendError,
     BadRequest,
-    ConnectFailed,
     ContentFiltered,
     ContextTooLong,
     ModelNotServed,
@@ -32,13 +27,11 @@ from backends.errors import (
     UpstreamFault,
     Warming,
 )
-from backends.failure_bodies import Problem, clean, read_problem
-from backends.profiles import Profile
-from backends.retry_hints import retry_after_s
+from backends.failures.bodies import Problem, read_problem
+from backends.failures.retry_hints import retry_after_s
+from backends.failures.rules import FailureRules, Kind
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
-
-Kind = type[BackendError]
 
 _BY_CODE: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(
@@ -119,7 +112,7 @@ def from_response(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    profile: Profile,
+    rules: FailureRules,
     secret: str | None = None,
     now: Callable[[], float] = time.time,
 ) -> BackendError:
@@ -129,37 +122,42 @@ def from_response(
         status: of the answer.
         headers: by lower-case names, as httpx.Headers has them.
         body: as much of it as was read.
-        profile: whose habits apply.
+        rules: the habits of the family.
         secret: masked in the message, since some vendors echo the key.
         now: Unix time, for hints that are dates.
     """
     problem = read_problem(body, secret=secret)
     wait = retry_after_s(headers, retry_delay=problem.retry_delay, text=problem.text, now=now())
     aws_code = headers.get("x-amzn-errortype", "").partition(":")[0].lower()
-    kind = _classify(status, problem, aws_code, profile, asks_to_wait="retry-after" in headers)
+    kind = _classify(status, problem, aws_code, rules, asks_to_wait="retry-after" in headers)
     return kind(_message(status, problem), status=status, retry_after_s=wait, param=problem.param)
 
 
-def from_event(body: bytes, *, profile: Profile, secret: str | None = None) -> BackendError:
+def from_event(body: bytes, *, rules: FailureRules, secret: str | None = None) -> BackendError:
     """The error inside a stream, or inside an answer, whose status was 200."""
     problem = read_problem(body, secret=secret)
     status = problem.status or 500
-    kind = _classify(status, problem, "", profile, asks_to_wait=False)
+    kind = _classify(status, problem, "", rules, asks_to_wait=False)
     wait = retry_after_s({}, retry_delay=problem.retry_delay, text=problem.text, now=0.0)
     return kind(_message(None, problem), status=problem.status, retry_after_s=wait, param=problem.param)
 
 
-def _classify(status: int, problem: Problem, aws_code: str, profile: Profile, *, asks_to_wait: bool) -> Kind:
+def _classify(status: int, problem: Problem, aws_code: str, rules: FailureRules, *, asks_to_wait: bool) -> Kind:
+    for code in (aws_code, *sorted(problem.codes)):
+        if code in rules.codes:
+            return rules.codes[code]
     for code in (aws_code, *sorted(problem.codes)):
         if code in _BY_CODE and not _is_account_wide(status, _BY_CODE[code]):
             return _BY_CODE[code]
     for statuses, words, kind in _BY_WORDS:
         if status in statuses and words.search(problem.text):
             return kind
+    if status in rules.statuses:
+        return rules.statuses[status]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == 503:
-        return Overloaded if profile.busy_503 or asks_to_wait else UpstreamFault
+        return Overloaded if asks_to_wait else UpstreamFault
     if 400 <= status < 500:
         return BadRequest
     if status < 400:
@@ -187,60 +185,3 @@ def _message(status: int | None, problem: Problem) -> str:
     if problem.message:
         return problem.message
     return f"HTTP {status} without an explanation" if status is not None else "an error without an explanation"
-
-
-class map_httpx_errors:  # noqa: N801 - reads as a function, like contextlib.suppress
-    """The only place where an exception of the HTTP client becomes one of ours; nothing of httpx leaves an adapter.
-
-    Set `answered` once the response's head is there: a lost connection before it says that the request was not served,
-    after it that the answer broke off.
-    """
-
-    __slots__ = ("answered",)
-
-    def __init__(self) -> None:
-        self.answered = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        if isinstance(error, CLIENT_ERRORS):
-            raise from_client(error, answered=self.answered) from error
-
-
-CLIENT_ERRORS: Final = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    httpx.InvalidURL,
-    httpx.CookieConflict,
-    OSError,
-    ssl.SSLError,
-)
-
-
-def from_client(error: Exception, *, answered: bool) -> BackendError:
-    """Total over `CLIENT_ERRORS`. Words of errors about our own request are left out: they may quote its headers."""
-    words = clean(str(error), None)
-    detail = f": {words}" if words else ""
-    match error:
-        case httpx.PoolTimeout():
-            return Overloaded("every connection to this backend is in use")
-        case httpx.ConnectTimeout():
-            return TimedOut(f"no connection in time{detail}")
-        case httpx.TimeoutException() | TimeoutError():
-            return TimedOut(f"no answer in time{detail}")
-        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL() | httpx.CookieConflict():
-            return ProtocolViolation("the request cannot be sent to this address")
-        case httpx.DecodingError() | httpx.TooManyRedirects():
-            return ProtocolViolation(f"not a valid answer{detail}")
-        case httpx.HTTPStatusError():
-            return UpstreamFault(f"HTTP {error.response.status_code}", status=error.response.status_code)
-        case httpx.StreamError():
-            return ProtocolViolation("the answer was read twice")
-        case httpx.NetworkError() | httpx.ProtocolError() | httpx.ProxyError() | OSError() if not answered:
-            return ConnectFailed(f"no connection{detail}")
-        case _:
-            return UpstreamFault(f"the connection broke while it answered{detail}")

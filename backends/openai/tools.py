@@ -15,7 +15,7 @@ import msgspec
 
 from backends.contract import ToolCallDelta
 from backends.errors import ProtocolViolation
-from backends.openai_wire import FunctionPart, ToolCallPart
+from backends.openai.wire import FunctionPart, ToolCallPart
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 

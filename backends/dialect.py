@@ -1,0 +1,94 @@
+"""What sets one speaker of a wire apart from the others, as data: a new host of a known wire is an entry, not code.
+
+Capabilities and parameters are what the *family* can be asked for. A request that needs more is filtered out before
+anything is sent; the adapter refuses it again (`Unsupported`), so that nothing a caller asked for is dropped silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from backends.failures.rules import COMMON, FailureRules
+from backends.probing.plan import ProbePlan
+from backends.signals import LimitHeaders
+
+# Fields of contract.Sampling that are a parameter of a wire; `logprobs` with `top_logprobs` is a capability too.
+SAMPLING_FIELDS = frozenset(
+    {
+        "max_output_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "stop",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+    }
+)
+# What a request may need of a family beside its parameters. The names are the router's capabilities.
+CAPABILITIES = frozenset(
+    {
+        "tools",
+        "json_object",
+        "json_schema",
+        "vision",
+        "logprobs",
+        "text_completion",
+        "assistant_prefill",
+        "reasoning",
+        "seed",
+        "batch",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What can be asked of a family at all: capabilities by name, and fields of `Sampling`."""
+
+    capabilities: frozenset[str]
+    parameters: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHeader:
+    """How the secret goes upstream: in which header, behind which prefix."""
+
+    name: str = "authorization"
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One dialect of one wire. Wires add their own fields in a subclass.
+
+    Attributes:
+        name: the profile's name in the configuration.
+        parameters: field of `Sampling` -> its name on this wire. A field that is absent cannot be asked for.
+        capabilities: what the family can do; `seed`, `logprobs` and `reasoning` follow from the parameters.
+        key: where the credential goes.
+        failures: what its codes and statuses mean, where they mean something of their own.
+        probe: where it may be asked how it is.
+        limits: the headers that say how much of a rate limit is left.
+    """
+
+    name: str
+    parameters: Mapping[str, str]
+    capabilities: frozenset[str] = frozenset()
+    key: KeyHeader = KeyHeader()
+    failures: FailureRules = COMMON
+    probe: ProbePlan = field(default_factory=ProbePlan)
+    limits: tuple[LimitHeaders, ...] = ()
+
+    @property
+    def features(self) -> Features:
+        derived = {"seed", "logprobs"} & self.parameters.keys()
+        if "reasoning_effort" in self.parameters:
+            derived.add("reasoning")
+        return Features(capabilities=self.capabilities | derived, parameters=frozenset(self.parameters))

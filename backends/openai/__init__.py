@@ -1,0 +1,7 @@
+"""The OpenAI chat wire and its dialects."""
+
+from backends.openai.build import build
+from backends.openai.profiles import PROFILES
+from backends.wire import Wire
+
+WIRE = Wire(name="openai_chat", dialects=PROFILES, build=build)

@@ -1,0 +1,1 @@
+"""How a server is, asked by the cheapest questions that its family answers."""

@@ -1,0 +1,26 @@
+"""Where a server may be asked how it is, without generating, draining or billing. Data; `prober` does the asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.probing.metrics_text import GaugeNames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePlan:
+    """The questions of one family.
+
+    Attributes:
+        liveness: answers 200 when it serves; None where only the models list can be asked.
+        metrics: Prometheus text; None where there is none.
+        gauges: the names in it.
+        models: lists the models; None where nobody may be asked: then a connection is the only question.
+        models_every_s: how old the list of models may get. Without `liveness` that list is the liveness.
+    """
+
+    liveness: str | None = None
+    metrics: str | None = None
+    gauges: GaugeNames | None = None
+    models: str | None = "/v1/models"
+    models_every_s: float = 60.0

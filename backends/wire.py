@@ -1,0 +1,94 @@
+"""What the registry knows of a wire without loading what it needs: its dialects, its options, how to build it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from backends.contract import Backend
+from backends.dialect import Dialect
+from backends.spec import BackendSpec
+
+GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What adapters share: `transport` carries requests, `control` carries probes, `env` has the secrets."""
+
+    transport: httpx.AsyncBaseTransport
+    control: httpx.AsyncClient
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A setting of one backend. `pattern` is what its value must match as a whole."""
+
+    help: str
+    pattern: str = r".+"
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """One wire.
+
+    Attributes:
+        name: what the configuration calls it.
+        dialects: by profile name; the first stands for `generic` where that has no entry of its own.
+        build: binds an adapter to a spec. What it needs beyond the base packages is imported in it.
+        schemes: of the address.
+        options: settings of a backend, by name.
+        extra: the optional dependencies it needs, as pip names them; "" for none.
+    """
+
+    name: str
+    dialects: Mapping[str, Dialect]
+    build: Callable[[BackendSpec, Resources], Backend]
+    schemes: frozenset[str] = frozenset({"http", "https"})
+    options: Mapping[str, Option] = field(default_factory=dict)
+    extra: str = ""
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        return frozenset(self.dialects) | {GENERIC}
+
+    def dialect(self, profile: str) -> Dialect:
+        """The dialect of that name.
+
+        Raises:
+            UnknownProfile: the wire has none.
+        """
+        found = self.dialects.get(profile)
+        if found is None and profile == GENERIC:
+            found = next(iter(self.dialects.values()))
+        if found is None:
+            raise UnknownProfile(f"unknown profile {profile!r} of wire {self.name!r}; known: {_list(self.profiles)}")
+        return found
+
+    def check_options(self, options: Mapping[str, str]) -> list[tuple[str, str]]:
+        """What is wrong with them, as (option, reason)."""
+        wrong = [
+            (name, f"unknown option; wire '{self.name}' has {_list(self.options) or 'none'}")
+            for name in sorted(options.keys() - self.options.keys())
+        ]
+        for name, option in self.options.items():
+            value = options.get(name)
+            if value is None:
+                if option.required:
+                    wrong.append((name, f"required, and missing: {option.help}"))
+            elif re.fullmatch(option.pattern, value) is None:
+                wrong.append((name, f"not a valid value; expected {option.help}"))
+        return wrong
+
+
+class UnknownProfile(ValueError):
+    """No dialect of that name."""
+
+
+def _list(names: frozenset[str] | Mapping[str, object]) -> str:
+    return ", ".join(sorted(names))
