@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta, UpstreamTimings, Usage
+from backends.contract import (
+    Chunk,
+    FinishReason,
+    ReasoningBlock,
+    TokenLogprob,
+    ToolCallDelta,
+    UpstreamTimings,
+    Usage,
+)
 
 _REASONING, _TEXT, _CALLS, _END = range(4)
 
@@ -29,6 +37,7 @@ class ChunkBuilder:
         "_logprobs",
         "_place",
         "_reasoning",
+        "_signed",
         "_stop_sequence",
         "_text",
         "timings",
@@ -40,6 +49,7 @@ class ChunkBuilder:
         self._chunks: list[Chunk] = []
         self._place = _REASONING
         self._reasoning = ""
+        self._signed: list[ReasoningBlock] = []
         self._text = ""
         self._calls: list[ToolCallDelta] = []
         self._logprobs: list[TokenLogprob] = []
@@ -58,6 +68,12 @@ class ChunkBuilder:
         if self._place > _REASONING:
             self._flush()
         self._reasoning += text
+
+    def add_signed(self, block: ReasoningBlock) -> None:
+        """A reasoning block that has ended; its text was added before."""
+        if self._place > _REASONING:
+            self._flush()
+        self._signed.append(block)
 
     def add_text(self, text: str) -> None:
         if self._place > _TEXT:
@@ -83,7 +99,8 @@ class ChunkBuilder:
 
     def drain(self) -> list[Chunk]:
         """The chunks of this read, none if it brought nothing to pass on."""
-        if self._events or self._finish is not None or self.usage is not None or self.timings is not None:
+        has_end = self._finish is not None or self.usage is not None or self.timings is not None
+        if self._events or has_end or self._signed:
             self._flush()
         chunks, self._chunks = self._chunks, []
         return chunks
@@ -100,10 +117,12 @@ class ChunkBuilder:
                 stop_sequence=self._stop_sequence,
                 usage=self.usage,
                 timings=self.timings,
+                signed=tuple(self._signed),
             )
         )
         self._place = _REASONING
         self._reasoning = self._text = ""
+        self._signed.clear()
         self._calls.clear()
         self._logprobs.clear()
         self._events = 0

@@ -125,7 +125,7 @@ def _location(detail: Any) -> str | None:
 def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> Iterator[str]:
     innermost = inner.get("innererror")
     for source in (inner, outer, innermost if isinstance(innermost, dict) else {}, *_details(inner)):
-        for key in ("code", "type", "status", "reason", "raw_status_code", "error_type", "__type"):
+        for key in ("code", "type", "status", "reason", "raw_status_code", "error_type", "error_code", "__type"):
             found = source.get(key)
             if isinstance(found, str | int) and not isinstance(found, bool):
                 yield str(found).lower()
@@ -133,4 +133,6 @@ def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> Iterator[str]:
 
 def _details(inner: dict[str, Any]) -> list[dict[str, Any]]:
     details = inner.get("details")
+    if isinstance(details, dict):  # Anthropic's is one
+        return [details]
     return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []

@@ -58,12 +58,13 @@ _BY_CODE: Final[Mapping[str, Kind]] = {
 }
 
 _CONTEXT_WORDS = re.compile(
-    r"maximum context length|context (?:length|window|size)|prompt (?:is )?too long|too many (?:input )?tokens"
+    r"maximum context length|context (?:length|window|size|limit)|prompt (?:is )?too long|too many (?:input )?tokens"
     r"|reduce the length|max(?:imum)?[ _](?:input|prompt) length|maximum allowed length|input is too long|max_model_len"
     r"|longer than the model's context|exceeds? the (?:model's )?(?:max\w*|available) (?:context|input|sequence)"
 )
 _QUOTA_WORDS = re.compile(
     r"insufficient (?:quota|balance|credit|funds)|exceeded your current quota|spend limit|out of credits|any credits"
+    r"|credit balance is too low|reached your specified api usage limits"
 )
 _KEY_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key not valid|api key is invalid")
 _FILTER_WORDS = re.compile(r"content (?:management )?policy|content filter|flagged|moderation")
@@ -79,7 +80,7 @@ _CALLER_WORDS = re.compile(r"--jinja|mmproj|cannot make get request|image input 
 _BY_WORDS: Final[tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...]] = (
     (frozenset({503}), _LOADING_WORDS, Warming),
     (frozenset({400, 413, 422, 500}), _CONTEXT_WORDS, ContextTooLong),
-    (frozenset({402, 403, 429}), _QUOTA_WORDS, QuotaExhausted),
+    (frozenset({400, 402, 403, 429}), _QUOTA_WORDS, QuotaExhausted),
     (frozenset({400}), _KEY_WORDS, AuthFailed),
     (frozenset({400, 403}), _FILTER_WORDS, ContentFiltered),
     (frozenset({400}), _MODEL_WORDS, ModelNotServed),

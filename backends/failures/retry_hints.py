@@ -16,7 +16,7 @@ _IN_TEXT = re.compile(
     r"(?:resets?|try again|retry|available)(?: again)? in ~?\s*([\dhms.]*\d ?(?:ms|s|m|h|sec\w*|min\w*)?)",
     re.IGNORECASE,
 )
-_LIMIT_HEADER = re.compile(r"(?:x-)?(?:\w+-)?ratelimit-reset(?:-(?P<what>.+))?")
+_LIMIT_HEADER = re.compile(r"(?:x-)?(?:\w+-)?ratelimit-(?:reset(?:-.+)?|.+-reset)")
 
 Headers = Mapping[str, str]
 

@@ -7,13 +7,13 @@ without the constraint that was asked for looks like a good answer.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from backends.call_ids import fitting_call_id
 from backends.contract import GenerateRequest, ImagePart, Message, ResponseFormat, Tool, ToolChoice
 from backends.errors import Unsupported
 from backends.openai.profile import Profile
@@ -136,9 +136,7 @@ def _content(message: Message, profile: Profile) -> str | list[dict[str, Any]]:
 
 def _tool_call_id(call_id: str, profile: Profile) -> str:
     """The id itself, or for a wire with its own form an id that the same id always becomes."""
-    if not profile.short_tool_ids or _NINE_ALPHANUMERICS.fullmatch(call_id):
-        return call_id
-    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+    return fitting_call_id(call_id, _NINE_ALPHANUMERICS) if profile.short_tool_ids else call_id
 
 
 def _add_prefill(body: dict[str, Any], messages: tuple[Message, ...], profile: Profile) -> None:

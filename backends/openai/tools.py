@@ -7,22 +7,14 @@ null. What comes out is always by the book: indexes from 0 up, one id and one na
 
 from __future__ import annotations
 
-import secrets
-import string
 from dataclasses import dataclass, field
 
 import msgspec
 
+from backends.call_ids import new_call_id
 from backends.contract import ToolCallDelta
 from backends.errors import ProtocolViolation
 from backends.openai.wire import FunctionPart, ToolCallPart
-
-_ALPHANUMERIC = string.ascii_letters + string.digits
-
-
-def new_call_id() -> str:
-    """Nine alphanumerics: the one form that every vendor takes back."""
-    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(9))
 
 
 @dataclass(slots=True)

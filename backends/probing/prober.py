@@ -14,7 +14,7 @@ from collections.abc import Callable
 import httpx
 import msgspec
 
-from backends.authorise import Authoriser
+from backends.authorise import Authoriser, Headers
 from backends.contract import LoadReport
 from backends.dialect import Dialect
 from backends.errors import AuthFailed, BackendError, Warming
@@ -41,6 +41,7 @@ class HttpProber:
         control: httpx.AsyncClient,
         *,
         authoriser: Authoriser,
+        headers: Headers = (),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dialect = dialect
@@ -48,6 +49,7 @@ class HttpProber:
         self._base_url = spec.base_url
         self._control = control
         self._authoriser = authoriser
+        self._headers = tuple(headers)
         self._now = now
         self._models: tuple[str, ...] | None = None
         self._models_at: float | None = None
@@ -116,11 +118,12 @@ class HttpProber:
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         url = endpoint(self._base_url, path)
-        headers = self._authoriser.ready
-        if headers is None:
-            headers = await self._authoriser.headers("GET", url, (), b"")
+        proof = self._authoriser.ready
+        if proof is None:
+            proof = await self._authoriser.headers("GET", url, self._headers, b"")
+        headers = [*self._headers, *proof]
         with map_httpx_errors() as crossing:
-            async with self._control.stream("GET", url, headers=list(headers), follow_redirects=False) as response:
+            async with self._control.stream("GET", url, headers=headers, follow_redirects=False) as response:
                 crossing.answered = True
                 parts: list[bytes] = []
                 size = 0
