@@ -10,6 +10,7 @@
 {"error": "text"}                                     vLLM's 401, Ollama, mlx-lm, Triton
 {"detail": "text"}, {"detail": [{loc, msg}]}          FastAPI
 {"message"}, {"Message"}                              AWS, its code in a header
+{"Message", "OriginalStatusCode", "OriginalMessage"}  SageMaker, around the answer of the container
 HTML, plain text or nothing                           a proxy in between
 """
 
@@ -79,6 +80,22 @@ def read_problem(body: bytes, *, secret: str | None = None) -> Problem:
     )
 
 
+def hidden_answer(body: bytes) -> tuple[int, bytes] | None:
+    """Status and body of the failure that AWS wrapped in one of its own, None if it wrapped none."""
+    if b"riginalStatusCode" not in body:
+        return None
+    try:
+        value = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    found = {name.lower(): inner for name, inner in value.items()}
+    status = found.get("originalstatuscode")
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    message = found.get("originalmessage") or found.get("message") or ""
+    return status, str(message).encode()
+
+
 def clean(message: str, secret: str | None) -> str:
     """One line without anything that looks like a credential, and not too long."""
     if secret:
@@ -128,7 +145,7 @@ def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> Iterator[str]:
         for key in ("code", "type", "status", "reason", "raw_status_code", "error_type", "error_code", "__type"):
             found = source.get(key)
             if isinstance(found, str | int) and not isinstance(found, bool):
-                yield str(found).lower()
+                yield str(found).lower().rpartition("#")[2]  # AWS puts a namespace before its __type
 
 
 def _details(inner: dict[str, Any]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from backends.errors import (
     UpstreamFault,
     Warming,
 )
-from backends.failures.bodies import Problem, read_problem
+from backends.failures.bodies import Problem, hidden_answer, read_problem
 from backends.failures.retry_hints import retry_after_s
 from backends.failures.rules import FailureRules, Kind
 
@@ -61,6 +61,7 @@ _CONTEXT_WORDS = re.compile(
     r"maximum context length|context (?:length|window|size|limit)|prompt (?:is )?too long|too many (?:input )?tokens"
     r"|reduce the length|max(?:imum)?[ _](?:input|prompt) length|maximum allowed length|input is too long|max_model_len"
     r"|longer than the model's context|exceeds? the (?:model's )?(?:max\w*|available) (?:context|input|sequence)"
+    r"|input tokens exceed|expected maxlength"
 )
 _QUOTA_WORDS = re.compile(
     r"insufficient (?:quota|balance|credit|funds)|exceeded your current quota|spend limit|out of credits|any credits"
@@ -68,11 +69,15 @@ _QUOTA_WORDS = re.compile(
 )
 _KEY_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key not valid|api key is invalid")
 _FILTER_WORDS = re.compile(r"content (?:management )?policy|content filter|flagged|moderation")
-_MODEL_WORDS = re.compile(r"not a valid model|invalid model|model .{1,80}(?:not found|does not exist)")
+_MODEL_WORDS = re.compile(
+    r"not a valid model|invalid model|model .{1,80}(?:not found|does not exist)"
+    r"|model identifier is invalid|with on-demand throughput"
+)
 _BUSY_WORDS = re.compile(
     r"queue (?:is )?full|overload|(?:at|over) capacity|capacity exceeded|server (?:is )?busy|too many pending"
 )
 _LOADING_WORDS = re.compile(r"loading model|model is (?:still |currently )?loading|warming up")
+_LATE_WORDS = re.compile(r"timed out")
 # llama.cpp answers 500 to requests that it cannot take.
 _CALLER_WORDS = re.compile(r"--jinja|mmproj|cannot make get request|image input is not supported")
 
@@ -86,6 +91,7 @@ _BY_WORDS: Final[tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...]] = (
     (frozenset({400}), _MODEL_WORDS, ModelNotServed),
     (frozenset({500}), _CALLER_WORDS, BadRequest),
     (frozenset({429, 500, 502, 503}), _BUSY_WORDS, Overloaded),
+    (frozenset({424}), _LATE_WORDS, TimedOut),
 )
 
 _BY_STATUS: Final[Mapping[int, Kind]] = {
@@ -127,20 +133,28 @@ def from_response(
         secret: masked in the message, since some vendors echo the key.
         now: Unix time, for hints that are dates.
     """
+    hidden = hidden_answer(body)
+    true_status, body = hidden or (status, body)
     problem = read_problem(body, secret=secret)
     wait = retry_after_s(headers, retry_delay=problem.retry_delay, text=problem.text, now=now())
-    aws_code = headers.get("x-amzn-errortype", "").partition(":")[0].lower()
-    kind = _classify(status, problem, aws_code, rules, asks_to_wait="retry-after" in headers)
-    return kind(_message(status, problem), status=status, retry_after_s=wait, param=problem.param)
+    aws_code = "" if hidden else headers.get("x-amzn-errortype", "").partition(":")[0].lower()
+    kind = _classify(true_status, problem, aws_code, rules, asks_to_wait="retry-after" in headers)
+    return kind(_message(true_status, problem), status=status, retry_after_s=wait, param=problem.param)
 
 
 def from_event(body: bytes, *, rules: FailureRules, secret: str | None = None) -> BackendError:
     """The error inside a stream, or inside an answer, whose status was 200."""
-    problem = read_problem(body, secret=secret)
-    status = problem.status or 500
+    hidden = hidden_answer(body)
+    problem = read_problem(hidden[1] if hidden else body, secret=secret)
+    status = hidden[0] if hidden else problem.status or 500
     kind = _classify(status, problem, "", rules, asks_to_wait=False)
     wait = retry_after_s({}, retry_delay=problem.retry_delay, text=problem.text, now=0.0)
-    return kind(_message(None, problem), status=problem.status, retry_after_s=wait, param=problem.param)
+    return kind(
+        _message(None, problem),
+        status=hidden[0] if hidden else problem.status,
+        retry_after_s=wait,
+        param=problem.param,
+    )
 
 
 def _classify(status: int, problem: Problem, aws_code: str, rules: FailureRules, *, asks_to_wait: bool) -> Kind:
