@@ -140,11 +140,3 @@ class Event(msgspec.Struct, gc=False):
 
 
 decode_event = msgspec.json.Decoder(Event).decode
-
-
-class ModelEntry(msgspec.Struct):
-    id: str = ""
-
-
-class ModelList(msgspec.Struct):
-    data: list[ModelEntry] | None = None

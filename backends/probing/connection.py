@@ -1,4 +1,4 @@
-"""Whether a server is there, asked by opening a connection and saying nothing: for services where every request bills."""
+"""Whether a server is there, asked by opening a connection and saying nothing, where every request would bill."""
 
 from __future__ import annotations
 

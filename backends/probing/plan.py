@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.probing.json_load import JsonLoad
 from backends.probing.metrics_text import GaugeNames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asleep:
+    """Where a server says that its model is put away until the next request: a true field of a JSON object."""
+
+    path: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +24,17 @@ class ProbePlan:
         liveness: answers 200 when it serves; None where only the models list can be asked.
         metrics: Prometheus text; None where there is none.
         gauges: the names in it.
-        models: lists the models; None where nobody may be asked: then a connection is the only question.
+        loads: the load as JSON, for a server whose metrics are switched off.
+        asleep: asked as often as the models are.
+        models: lists the models; None where nobody may be asked. Without `liveness` too, a connection (with TLS, where
+            the address has it) is the only question.
         models_every_s: how old the list of models may get. Without `liveness` that list is the liveness.
     """
 
     liveness: str | None = None
     metrics: str | None = None
     gauges: GaugeNames | None = None
+    loads: JsonLoad | None = None
+    asleep: Asleep | None = None
     models: str | None = "/v1/models"
     models_every_s: float = 60.0
