@@ -44,6 +44,47 @@ class Authoriser(Protocol):
         ...
 
 
+class LiveSecret:
+    """The secret behind a reference, read again when its file has changed. It does not print.
+
+    Raises:
+        auth.MissingCredential, auth.InvalidReference: when made.
+    """
+
+    def __init__(
+        self, credential: str | None, env: Mapping[str, str], *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._credential = credential
+        self._env = env
+        self._now = now
+        self._file = Path(credential.partition(":")[2]) if credential and credential.startswith("file:") else None
+        self._stamp = _stamp(self._file)
+        self._look_at = now() + LOOK_AGAIN_S
+        self._secret = auth.Secret(auth.resolve(credential, env) or "")
+
+    def current(self) -> auth.Secret:
+        """The same object until there is another secret; its value is "" where no credential is configured."""
+        if self._file is not None and self._now() >= self._look_at:
+            self._look()
+        return self._secret
+
+    def look_again(self) -> None:
+        """The next `current` looks at the file, however lately it was looked at."""
+        self._look_at = self._now()
+
+    def _look(self) -> None:
+        self._look_at = self._now() + LOOK_AGAIN_S
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        try:
+            value = auth.resolve(self._credential, self._env)
+        except auth.MissingCredential:
+            return  # caught in the middle of being replaced: the old one holds until the new one can be read
+        self._stamp = stamp
+        self._secret = auth.Secret(value or "")
+
+
 class KeyAuthoriser:
     """A key in a header, or nothing where no credential is configured. It does not print.
 
@@ -59,20 +100,17 @@ class KeyAuthoriser:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._credential = credential
-        self._env = env
         self._key = key
-        self._now = now
-        self._file = Path(credential.partition(":")[2]) if credential and credential.startswith("file:") else None
-        self._stamp = _stamp(self._file)
-        self._look_at = now() + LOOK_AGAIN_S
-        self._secret = auth.Secret(auth.resolve(credential, env) or "")
+        self._live = LiveSecret(credential, env, now=now)
+        self._secret = self._live.current()
         self._headers = self._made()
 
     @property
     def ready(self) -> Headers:
-        if self._file is not None and self._now() >= self._look_at:
-            self._look()
+        secret = self._live.current()
+        if secret is not self._secret:
+            self._secret = secret
+            self._headers = self._made()
         return self._headers
 
     async def headers(self, method: str, url: httpx.URL, headers: Headers, body: bytes) -> Headers:  # noqa: ARG002 - a key is the same for every request
@@ -83,25 +121,12 @@ class KeyAuthoriser:
 
     def refused(self, error: BackendError) -> None:
         if isinstance(error, AuthFailed):
-            self._look_at = self._now()
+            self._live.look_again()
 
     def _made(self) -> list[tuple[bytes, bytes]]:
         if not self._secret.value:
             return []
         return [(self._key.name.encode(), (self._key.prefix + self._secret.value).encode())]
-
-    def _look(self) -> None:
-        self._look_at = self._now() + LOOK_AGAIN_S
-        stamp = _stamp(self._file)
-        if stamp == self._stamp:
-            return
-        try:
-            value = auth.resolve(self._credential, self._env)
-        except auth.MissingCredential:
-            return  # caught in the middle of being replaced: the old one holds until the new one can be read
-        self._stamp = stamp
-        self._secret = auth.Secret(value or "")
-        self._headers = self._made()
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:
