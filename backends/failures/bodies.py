@@ -30,6 +30,7 @@ _KEYISH = re.compile(
     r"|(?i:bearer)\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w.-]+"
 )
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_PERIOD = re.compile(r"per_?(second|minute|hour|day|month)", re.IGNORECASE)
 _STATUS = re.compile(r"[45]\d\d")
 _SPACE = re.compile(r"\s+")
 
@@ -40,7 +41,7 @@ class Problem:
 
     Attributes:
         message: for a person; cleaned and cut.
-        codes: every code, type, status and reason in it, in lower case.
+        codes: every code, type, status and reason in it, in lower case; `quota_per_day` and such where a quota is named.
         param: the request field at fault.
         status: an HTTP status inside the body, for errors in a stream that began with 200.
         retry_delay: Google's RetryInfo, as it was written.
@@ -146,6 +147,17 @@ def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> Iterator[str]:
             found = source.get(key)
             if isinstance(found, str | int) and not isinstance(found, bool):
                 yield str(found).lower().rpartition("#")[2]  # AWS puts a namespace before its __type
+    for detail in _details(inner):
+        yield from _quota_periods(detail.get("violations"))
+
+
+def _quota_periods(violations: Any) -> Iterator[str]:
+    """Google gives one code to all its limits; over what period they count, only their names say."""
+    for violation in violations if isinstance(violations, list) else ():
+        if isinstance(violation, dict):
+            for name in (violation.get("quotaId"), violation.get("quotaMetric")):
+                if isinstance(name, str) and (period := _PERIOD.search(name)):
+                    yield f"quota_per_{period[1].lower()}"
 
 
 def _details(inner: dict[str, Any]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ _CONTEXT_WORDS = re.compile(
     r"maximum context length|context (?:length|window|size|limit)|prompt (?:is )?too long|too many (?:input )?tokens"
     r"|reduce the length|max(?:imum)?[ _](?:input|prompt) length|maximum allowed length|input is too long|max_model_len"
     r"|longer than the model's context|exceeds? the (?:model's )?(?:max\w*|available) (?:context|input|sequence)"
-    r"|input tokens exceed|expected maxlength"
+    r"|input tokens exceed|expected maxlength|input token count .{0,40}(?:exceeds|supports)"
 )
 _QUOTA_WORDS = re.compile(
     r"insufficient (?:quota|balance|credit|funds)|exceeded your current quota|spend limit|out of credits|any credits"
@@ -158,6 +158,9 @@ def from_event(body: bytes, *, rules: FailureRules, secret: str | None = None) -
 
 
 def _classify(status: int, problem: Problem, aws_code: str, rules: FailureRules, *, asks_to_wait: bool) -> Kind:
+    for words, kind in rules.words:
+        if words.search(problem.text):
+            return kind
     for code in (aws_code, *sorted(problem.codes)):
         if code in rules.codes:
             return rules.codes[code]

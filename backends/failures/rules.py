@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,10 +16,12 @@ class FailureRules:
     """Looked at before the tables that hold for everybody.
 
     Attributes:
+        words: looked for in the message, in lower case, before any code: where one code has several meanings.
         codes: an error code, type, status name or AWS error type, in lower case -> what it means here.
         statuses: an HTTP status -> what it means here when no code and no word said more.
     """
 
+    words: tuple[tuple[re.Pattern[str], Kind], ...] = ()
     codes: Mapping[str, Kind] = field(default_factory=dict)
     statuses: Mapping[int, Kind] = field(default_factory=dict)
 
