@@ -158,7 +158,10 @@ class UpstreamTimings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe learnt. None is "the engine does not say", never zero."""
+    """What a probe learnt. None is "the engine does not say", never zero.
+
+    `models` can be asked for; `loaded` are those in memory now, where a server loads them as they are asked for.
+    """
 
     healthy: bool
     warming: bool = False
@@ -168,6 +171,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int | None = None
     kv_cache_usage: float | None = None
     models: tuple[str, ...] | None = None
+    loaded: tuple[str, ...] | None = None
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,12 +7,14 @@ from types import MappingProxyType
 
 import httpx
 
-from backends import anthropic, openai, scripted
+from backends import anthropic, ollama, openai, scripted
 from backends.contract import Backend
 from backends.spec import BackendSpec
 from backends.wire import Resources, Wire
 
-WIRES: Mapping[str, Wire] = MappingProxyType({wire.name: wire for wire in (openai.WIRE, anthropic.WIRE, scripted.WIRE)})
+WIRES: Mapping[str, Wire] = MappingProxyType(
+    {wire.name: wire for wire in (openai.WIRE, anthropic.WIRE, ollama.WIRE, scripted.WIRE)}
+)
 
 
 PROFILES = frozenset(name for wire in WIRES.values() for name in wire.profiles)

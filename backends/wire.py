@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import httpx
 
@@ -63,12 +64,7 @@ class Wire:
         Raises:
             UnknownProfile: the wire has none.
         """
-        found = self.dialects.get(profile)
-        if found is None and profile == GENERIC:
-            found = next(iter(self.dialects.values()))
-        if found is None:
-            raise UnknownProfile(f"unknown profile {profile!r} of wire {self.name!r}; known: {_list(self.profiles)}")
-        return found
+        return find_dialect(self.dialects, profile)
 
     def check_options(self, options: Mapping[str, str]) -> list[tuple[str, str]]:
         """What is wrong with them, as (option, reason)."""
@@ -88,6 +84,23 @@ class Wire:
 
 class UnknownProfile(ValueError):
     """No dialect of that name."""
+
+
+D = TypeVar("D", bound=Dialect)
+
+
+def find_dialect(dialects: Mapping[str, D], profile: str) -> D:
+    """The dialect of that name; the first stands for `generic` where that has no entry of its own.
+
+    Raises:
+        UnknownProfile: there is none.
+    """
+    found = dialects.get(profile)
+    if found is None and profile == GENERIC:
+        found = next(iter(dialects.values()))
+    if found is None:
+        raise UnknownProfile(f"unknown profile {profile!r}; known: {_list({**dialects, GENERIC: None})}")
+    return found
 
 
 def _list(names: frozenset[str] | Mapping[str, object]) -> str:

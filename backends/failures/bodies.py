@@ -68,6 +68,8 @@ def read_problem(body: bytes, *, secret: str | None = None) -> Problem:
     if not isinstance(value, dict):
         return Problem(message=clean(str(value), secret), text=str(value).lower())
     error = value.get("error")
+    if isinstance(error, str) and error.startswith('{"error":'):  # Ollama quotes its engine's whole body
+        return read_problem(error.encode(), secret=secret)
     inner: dict[str, Any] = error if isinstance(error, dict) else value
     message = _message(value, inner)
     codes = frozenset(_codes(value, inner))

@@ -28,6 +28,7 @@ class ProbePlan:
         asleep: asked as often as the models are.
         models: lists the models; None where nobody may be asked. Without `liveness` too, a connection (with TLS, where
             the address has it) is the only question.
+        loaded: lists the models in memory, where a server loads them on demand; asked every time.
         models_every_s: how old the list of models may get. Without `liveness` that list is the liveness.
     """
 
@@ -37,4 +38,5 @@ class ProbePlan:
     loads: JsonLoad | None = None
     asleep: Asleep | None = None
     models: str | None = "/v1/models"
+    loaded: str | None = None
     models_every_s: float = 60.0

@@ -98,7 +98,14 @@ class HttpProber:
             waiting=load.waiting,
             kv_cache_usage=load.kv_cache_usage,
             models=self._models,
+            loaded=await self._loaded(),
         )
+
+    async def _loaded(self) -> tuple[str, ...] | None:
+        if self._plan.loaded is None:
+            return None
+        status, body = await self._get(self._plan.loaded)
+        return model_names(body) if status == 200 else None
 
     async def _refresh_models(self) -> None:
         if self._models_at is not None and self._now() - self._models_at < self._plan.models_every_s:

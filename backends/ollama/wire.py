@@ -1,0 +1,45 @@
+"""What an Ollama server sends, as far as it is read: lines of /api/chat and of /api/generate in one type."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backends.openai.wire import LogprobEntry
+
+
+class Function(msgspec.Struct):
+    """`arguments` is an object; it is passed on as it was written."""
+
+    name: str = ""
+    arguments: msgspec.Raw | None = None
+
+
+class Call(msgspec.Struct):
+    function: Function
+    id: str | None = None
+
+
+class Said(msgspec.Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[Call] | None = None
+
+
+class Line(msgspec.Struct):
+    """One line. Text is in `message`, or beside it in `response` and `thinking`; times are in nanoseconds."""
+
+    message: Said | None = None
+    response: str | None = None
+    thinking: str | None = None
+    logprobs: list[LogprobEntry] | None = None
+    done: bool = False
+    done_reason: str | None = None
+    error: msgspec.Raw | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+
+
+decode_line = msgspec.json.Decoder(Line).decode
