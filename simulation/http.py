@@ -15,6 +15,7 @@ from typing import cast
 import httptools
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+_KNOWN = frozenset(HTTPStatus)
 
 
 class Exchange:
@@ -176,6 +177,7 @@ class Connection(asyncio.Protocol):
 
 
 def _head(status: int, content_type: str, extra: dict[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-type: {content_type}", "x-emulated: true"]
+    phrase = HTTPStatus(status).phrase if status in _KNOWN else "Emulated"  # vendors have statuses of their own
+    lines = [f"HTTP/1.1 {status} {phrase}", f"content-type: {content_type}", "x-emulated: true"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in extra.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

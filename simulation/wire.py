@@ -178,13 +178,14 @@ def _with_chat(ask: Ask, read: _Chat) -> Ask:
         call = True
     elif choice in {None, "auto"} and tools and read.messages[-1].role == "user":
         said = _text(read.messages[-1]).lower()
-        name = next((tool for tool, _ in tools if _is_asked_for(tool, said)), "")
+        name = next((tool for tool, _ in tools if is_asked_for(tool, said)), "")
         call = bool(name)
     continues = read.continue_final_message
     return replace(ask, schema=schema, tools=tools, call=call, call_name=name, continues=continues)
 
 
-def _is_asked_for(tool: str, said: str) -> bool:
+def is_asked_for(tool: str, said: str) -> bool:
+    """Whether words (in lower case) speak of a tool: what an emulated model goes by."""
     words = tool.replace("-", "_").lower().split("_")
     return any(len(word) > 3 and word in said for word in words)
 
