@@ -41,7 +41,7 @@ class Problem:
 
     Attributes:
         message: for a person; cleaned and cut.
-        codes: every code, type, status and reason in it, in lower case; `quota_per_day` and such where a quota is named.
+        codes: every code, type, status and reason in it, in lower case, and `quota_per_day` for a quota of that name.
         param: the request field at fault.
         status: an HTTP status inside the body, for errors in a stream that began with 200.
         retry_delay: Google's RetryInfo, as it was written.
