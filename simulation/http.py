@@ -50,11 +50,11 @@ class Exchange:
         self._connection.write(_head(status, content_type, extra) + body)
         self._finish()
 
-    def start_stream(self, **extra: str) -> None:
+    def start_stream(self, *, content_type: str = "text/event-stream; charset=utf-8", **extra: str) -> None:
         """Sends the head of an event stream."""
         self._chunked = True
         extra["transfer_encoding"] = "chunked"
-        self._connection.write(_head(200, "text/event-stream; charset=utf-8", extra))
+        self._connection.write(_head(200, content_type, extra))
 
     def send(self, data: bytes) -> None:
         if data and not self._done:

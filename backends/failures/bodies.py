@@ -132,14 +132,18 @@ def _with_raw(message: str, inner: dict[str, Any]) -> str:
 def _validation(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    where = ".".join(str(step) for step in item.get("loc", ()) if step != "body")
+    where = _place(item.get("loc"))
     return f"{where}: {item.get('msg', '')}" if where else str(item.get("msg", ""))
 
 
 def _location(detail: Any) -> str | None:
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
-        return ".".join(str(step) for step in detail[0].get("loc", ()) if step != "body") or None
+        return _place(detail[0].get("loc")) or None
     return None
+
+
+def _place(steps: Any) -> str:
+    return ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
 
 
 def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> Iterator[str]:
