@@ -7,13 +7,13 @@ from types import MappingProxyType
 
 import httpx
 
-from backends import anthropic, ollama, openai, scripted
+from backends import anthropic, gemini, ollama, openai, scripted
 from backends.contract import Backend
 from backends.spec import BackendSpec
 from backends.wire import Resources, Wire
 
 WIRES: Mapping[str, Wire] = MappingProxyType(
-    {wire.name: wire for wire in (openai.WIRE, anthropic.WIRE, ollama.WIRE, scripted.WIRE)}
+    {wire.name: wire for wire in (openai.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, scripted.WIRE)}
 )
 
 
