@@ -23,6 +23,7 @@ from router.dispatch.tenants import Tenants
 from router.dispatch.traffic import Traffic
 from router.domain.fleet import Health
 from router.domain.snapshot import FleetSnapshot
+from router.domain.wires import Wires
 from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
 from router.resilience.retry_budget import RetryBudget
@@ -58,14 +59,24 @@ def build_core(
     build_adapter: BuildAdapter,
     clock: Clock,
     meter: Meter,
+    wires: Wires | None = None,
 ) -> Core:
-    """Joins everything over a fleet view, which it follows from now on. `clock.time()` is the store's."""
+    """Joins everything over a fleet view, which it follows from now on. `clock.time()` is the store's.
+
+    Without `wires` every family is taken to be able to do what its backends declare, and to take every parameter.
+    """
     rng = random.Random(settings.router.rng_seed)
     metrics = Metrics()
     lengths = OutputLength()
     recent = Recent()
     traffic = Traffic(now=clock.monotonic())
-    fleet = Fleet(catalogue=settings.catalogue, build_adapter=build_adapter, clock=clock, policies=settings.policies)
+    fleet = Fleet(
+        catalogue=settings.catalogue,
+        build_adapter=build_adapter,
+        clock=clock,
+        policies=settings.policies,
+        wires=wires,
+    )
     decider = Decider(
         fleet=fleet,
         lengths=lengths,

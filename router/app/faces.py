@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends import registry
 from router.api.admin_faces import face
 from router.api.admin_service import AdminService
 from router.api.authenticate import Authenticator
@@ -22,6 +21,7 @@ from router.app.core import Core
 from router.app.shared import Shared
 from router.app.watching import Watching
 from router.clock import Clock
+from router.domain.wires import Wires
 from router.settings import Settings
 from router.settings.change import ChangeRules
 from router.state.runtime import State
@@ -42,6 +42,7 @@ def build_faces(
     state: State,
     shared: Shared,
     *,
+    wires: Wires,
     clock: Clock,
     env: Mapping[str, str],
 ) -> Faces:
@@ -58,7 +59,7 @@ def build_faces(
         state.store,
         view,
         live=director,
-        rules=FleetRules(catalogue=settings.catalogue, wires=frozenset(registry.WIRES), profiles=registry.PROFILES),
+        rules=FleetRules(catalogue=settings.catalogue, wires=wires),
         clock=clock,
         feed_max_age_s={feed.name: feed.max_age_s for feed in settings.feeds},
     )
@@ -67,9 +68,7 @@ def build_faces(
         ConfigService(
             state.store,
             view,
-            rules=ChangeRules(
-                catalogue=settings.catalogue, env=env, wires=frozenset(registry.WIRES), profiles=registry.PROFILES
-            ),
+            rules=ChangeRules(catalogue=settings.catalogue, env=env, wires=wires),
             replicas=shared.peers,
             effects=core.effects,
             clock=clock,

@@ -21,6 +21,7 @@ from router.api.http_server import HttpServer
 from router.app.core import build_core
 from router.app.faces import build_faces
 from router.app.shared import join, open_meter
+from router.app.wires import wire_facts
 from router.clock import Clock, SystemClock
 from router.dispatch.director import Director
 from router.domain.pricing import books
@@ -64,7 +65,7 @@ def load_settings(config_dir: Path, env: Mapping[str, str]) -> Settings:
     # A collector that walks the tree of a large file again and again takes longer than reading it.
     gc.disable()
     try:
-        return load(config_dir, env, known_wires=frozenset(registry.WIRES), known_profiles=registry.PROFILES)
+        return load(config_dir, env, wires=wire_facts())
     finally:
         gc.enable()
 
@@ -88,6 +89,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     view = FleetView(clock)
+    wires = wire_facts()
     meter = open_meter(settings, store_time)
     async with AsyncExitStack() as stack:
         transport = FastTransport()
@@ -99,6 +101,7 @@ async def run(
             build_adapter=lambda spec: registry.build(spec, transport=transport, control=control, env=env),
             clock=store_time,
             meter=meter,
+            wires=wires,
         )
         # Opened after the core listens to the view, so that it sees the first snapshot.
         state = await stack.enter_async_context(
@@ -126,7 +129,7 @@ async def run(
             )
         )
         await _first_load(view, stopping)
-        faces = build_faces(settings, core, state, shared, clock=store_time, env=env)
+        faces = build_faces(settings, core, state, shared, wires=wires, clock=store_time, env=env)
         await faces.grpc.start()
         await faces.http.start()
         view.on_change(lambda _: faces.grpc.readiness_changed())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,9 +100,14 @@ def get_backend(*, backend_id: str, address: str, as_json: bool) -> None:
         ("capabilities", ", ".join(enum_name(common_pb2.Capability.Name(c), "CAPABILITY_") for c in spec.capabilities)),
         ("credential", spec.credential or "-"),
         ("network", seconds(spec.network_rtt_s)),
-        ("labels", ", ".join(f"{k}={v}" for k, v in sorted(spec.labels.items())) or "-"),
+        ("options", _pairs(spec.options)),
+        ("labels", _pairs(spec.labels)),
     ]
     print_table(spec.id, ["field", "value"], rows)
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items())) or "-"
 
 
 def _known(state: admin_pb2.BackendState, name: str) -> str:

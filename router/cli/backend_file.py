@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from router.domain.fleet import Backend
-from router.settings.fleet import BackendEntry, FleetFile, backend_of, substitute, wrong_credential
+from router.settings.backend_rules import wrong_credential
+from router.settings.fleet import BackendEntry, FleetFile, backend_of, substitute
 from router.settings.strict import ConfigError, Problem, check, parse_text
 from router.settings.yaml_text import Document
 

@@ -15,10 +15,12 @@ from router.domain.rows import Shape
 from router.errors import InvalidRequest, NoEndpoint, SloInfeasible, Violation
 from router.prediction.output_length import OutputLength
 from router.prediction.predictor import forecasts
-from router.scheduling import picker, reporting, scheduler
+from router.scheduling import filters, picker, reporting, scheduler
 from router.scheduling.scheduler import Ranking
 
 MAX_ATTEMPTS = 5
+# Of what backends lack, as many as an error message names.
+TOLD = 3
 
 
 @dataclass(slots=True)
@@ -129,8 +131,14 @@ class Decider:
         if not ranking.ordered:
             full = self.full(plan)
             reasons = sorted({d.reason.value for d in full.drops}) or ["MODEL"]
+            lacking = {
+                filters.lacking(row, ranking.constraints)
+                for row, code, _ in ranking.dropped
+                if code == filters.CAPABILITY
+            }
+            told = f" ({'; '.join(sorted(lacking)[:TOLD])})" if lacking else ""
             raise NoEndpoint(
-                f"no backend can serve '{profile.model}': {', '.join(reasons)}",
+                f"no backend can serve '{profile.model}': {', '.join(reasons)}{told}",
                 drops=full.drops,
                 retry_after_s=self._soonest(ranking),
             )

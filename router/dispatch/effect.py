@@ -150,7 +150,9 @@ class _Supposed(Fleet):
     """The fleet as a snapshot would make it, over what is known of the real one. Nothing is sent through it."""
 
     def __init__(self, real: Fleet, *, policies: Policies, clock: Clock, usable: Callable[[Backend], bool]) -> None:
-        super().__init__(catalogue=real.catalogue, build_adapter=ScriptedBackend, clock=clock, policies=policies)
+        super().__init__(
+            catalogue=real.catalogue, build_adapter=ScriptedBackend, clock=clock, policies=policies, wires=real.wires
+        )
         self._real = real
         self._usable = usable
 

@@ -24,8 +24,9 @@ from router.domain.fleet import Backend, Health, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
-from router.domain.rows import Learned, Live, Row
+from router.domain.rows import EVERYTHING, NEVER, Learned, Live, Row, capability_mask, parameter_mask
 from router.domain.snapshot import FleetSnapshot
+from router.domain.wires import Wires
 from router.errors import UnknownModel
 from router.prediction.physics import speed
 from router.resilience.breaker import Breaker
@@ -36,8 +37,6 @@ log = structlog.get_logger(__name__)
 K = TypeVar("K", bound=Hashable)
 BuildAdapter = Callable[[BackendSpec], Adapter]
 UNKNOWN_HEALTH = Health()
-# Labels of this form are settings of the adapter itself, as the scripted backend has them.
-OPTION = "option."
 
 
 @dataclass(slots=True)
@@ -54,8 +53,17 @@ class Member:
 class Fleet:
     """Reads are plain attribute look-ups; `apply` is called by the sync task, and by the collector for prices."""
 
-    def __init__(self, *, catalogue: Catalogue, build_adapter: BuildAdapter, clock: Clock, policies: Policies) -> None:
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        build_adapter: BuildAdapter,
+        clock: Clock,
+        policies: Policies,
+        wires: Wires | None = None,
+    ) -> None:
         self.catalogue = catalogue
+        self.wires = wires
         self.policies = policies
         self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
         self.version = 0
@@ -71,6 +79,7 @@ class Fleet:
         # By model, then by backend.
         self._by_model: dict[str, dict[str, Row]] = {}
         self._by_name: dict[str, list[Row]] = {}
+        self._families = _families(wires or {})
 
     @property
     def prices_change_at(self) -> float:
@@ -182,10 +191,14 @@ class Fleet:
             old.rate_limit = self._rate_limit(old.live, backend)
             return old
         live = old.live if old is not None else Live()
+        # Another address or credential is another account: what its vendor said of its limits is of the former one.
+        live.requests_left_until = live.tokens_left_until = NEVER
+        live.unusable_reason = ""
         adapter = None
         try:
             adapter = self._build_adapter(spec)
         except (MissingCredential, ValueError) as error:
+            live.unusable_reason = str(error)
             log.warning("backend_unusable", backend=backend.id, reason=str(error))
         if old is not None and old.adapter is not None:
             self.removed.append(old.adapter)
@@ -257,11 +270,21 @@ class Fleet:
             usable=member.adapter is not None,
             live=member.live,
             learned=learned,
+            family=self._families.get((backend.wire, backend.profile), EVERYTHING),
         )
 
     def _hardware(self, backend: Backend) -> Hardware:
         known = self.catalogue.hardware.get(backend.hardware)
         return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
+
+
+def _families(wires: Wires) -> dict[tuple[str, str], int]:
+    """What each family can be asked for, as rows hold it; by wire and profile."""
+    return {
+        (wire, profile): capability_mask(family.capabilities) | parameter_mask(family.parameters)
+        for wire, facts in wires.items()
+        for profile, family in facts.profiles.items()
+    }
 
 
 def changed_keys(before: Mapping[K, object], after: Mapping[K, object]) -> list[K]:
@@ -282,5 +305,5 @@ def adapter_spec(backend: Backend) -> BackendSpec:
         base_url=backend.address,
         profile=backend.profile,
         credential=backend.credential,
-        options={name.removeprefix(OPTION): value for name, value in backend.labels if name.startswith(OPTION)},
+        options=dict(backend.options),
     )

@@ -30,6 +30,26 @@ class Capability(StrEnum):
     BATCH = "batch"
 
 
+class Parameter(StrEnum):
+    """What a request may ask of sampling, as `backends.contract.Sampling` calls it.
+
+    `logprobs` is a capability: a server may have to be started for it.
+    """
+
+    MAX_OUTPUT_TOKENS = "max_output_tokens"
+    TEMPERATURE = "temperature"
+    TOP_P = "top_p"
+    TOP_K = "top_k"
+    MIN_P = "min_p"
+    STOP = "stop"
+    SEED = "seed"
+    PRESENCE_PENALTY = "presence_penalty"
+    FREQUENCY_PENALTY = "frequency_penalty"
+    REPETITION_PENALTY = "repetition_penalty"
+    TOP_LOGPROBS = "top_logprobs"
+    REASONING_EFFORT = "reasoning_effort"
+
+
 class HealthState(StrEnum):
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -57,7 +77,8 @@ class ServedModel:
 class Backend:
     """One registered backend, as admins describe it; `version` counts its changes.
 
-    `privacy` is what the place guarantees. `credential` is a reference ("env:NAME", "file:PATH").
+    `privacy` is what the place guarantees. `credential` is a reference ("env:NAME", "file:PATH"). `options` are its
+    wire's own settings, sorted by name.
     """
 
     id: str
@@ -75,6 +96,7 @@ class Backend:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     credential: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     network_rtt_s: float = 0.0
     first_token_timeout_s: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 
 
 class Objective(StrEnum):
@@ -59,6 +59,7 @@ class RequestProfile:
         max_output_tokens: the caller's bound, if any.
         expected_output_tokens: the caller's own guess, if any.
         needs: capabilities that the request shows or asks for.
+        parameters: of sampling, that it sets.
         deadline_s: on the router's monotonic clock; None: none.
         session_key: "" or what sessions are kept together by.
         max_attempts: None: the policy's.
@@ -71,6 +72,7 @@ class RequestProfile:
     max_output_tokens: int | None = None
     expected_output_tokens: float | None = None
     needs: frozenset[Capability] = frozenset()
+    parameters: frozenset[Parameter] = frozenset()
     minimum_quality: float | None = None
     minimum_context_tokens: int | None = None
     task: str = "*"

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from router.domain.fleet import Backend, Capability, Health, HealthState
+from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter
 from router.domain.hardware import Hardware, Model
 from router.domain.pricing import Price
 
 CAPABILITY_BIT: Final[dict[Capability, int]] = {capability: 1 << n for n, capability in enumerate(Capability)}
+# Above the capabilities, so that one comparison holds a request against both.
+PARAMETER_BIT: Final[dict[Parameter, int]] = {
+    parameter: 1 << (len(CAPABILITY_BIT) + n) for n, parameter in enumerate(Parameter)
+}
+EVERYTHING: Final = (1 << (len(CAPABILITY_BIT) + len(PARAMETER_BIT))) - 1
 NEVER: Final = -1.0e18
 
 
@@ -24,6 +29,17 @@ def capability_mask(capabilities: frozenset[Capability]) -> int:
     for capability in capabilities:
         mask |= CAPABILITY_BIT[capability]
     return mask
+
+
+def parameter_mask(parameters: frozenset[Parameter]) -> int:
+    """A bit per parameter."""
+    mask = 0
+    for parameter in parameters:
+        mask |= PARAMETER_BIT[parameter]
+    return mask
+
+
+ANY_PARAMETER: Final = parameter_mask(frozenset(Parameter))
 
 
 class Speed:
@@ -77,6 +93,10 @@ class Live:
     replicas but this one) is taken to have done as this one did: `in_flight` less `in_flight_heard`, which is what this
     one had when the others were heard. With `others` and `in_flight_heard` at 0 that comes to "each as much as I".
 
+    `requests_left` and `tokens_left` are what its vendor said is left of a limit, less what was sent since then; each
+    counts until its `*_left_until`. They are apart from `limit_requests` and `limit_tokens`, which are the limits that
+    its configuration sets: the tighter of the two decides.
+
     `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say. `elsewhere` is how
     much that was beyond what all routers had in flight there at that moment; below zero when the engine had not seen
     everything yet.
@@ -99,10 +119,15 @@ class Live:
         self.limited_until = NEVER
         self.limit_requests = -1.0
         self.limit_tokens = -1.0
+        self.requests_left = 0.0
+        self.requests_left_until = NEVER
+        self.tokens_left = 0.0
+        self.tokens_left_until = NEVER
         self.failure_rate = 0.02
         self.warming = False
         self.ejected = False
         self.ejected_reason = ""
+        self.unusable_reason = ""
 
     def routed(self) -> float:
         """Sequences that all routers are believed to have in flight there now."""
@@ -168,7 +193,11 @@ class Learned:
 
 
 class Row:
-    """One backend with one of its models: everything about it that a decision reads."""
+    """One backend with one of its models: everything about it that a decision reads.
+
+    `family` is what its family can be asked for. Of capabilities the backend must declare what it has of them (a server
+    may have been started without); of parameters it has all that its family takes.
+    """
 
     def __init__(
         self,
@@ -185,6 +214,7 @@ class Row:
         usable: bool,
         live: Live,
         learned: Learned,
+        family: int = EVERYTHING,
     ) -> None:
         self.backend = backend
         self.id = backend.id
@@ -199,7 +229,7 @@ class Row:
         self.context_tokens = context_tokens
         self.privacy = int(backend.privacy)
         self.region = backend.region
-        self.capabilities = capability_mask(backend.capabilities)
+        self.capabilities = (capability_mask(backend.capabilities) | ANY_PARAMETER) & family
         self.max_concurrency = float(max(1, backend.max_concurrency))
         self.network_rtt_s = backend.network_rtt_s
         self.drained = backend.drained

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from router.domain.decision import DropReason
-from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 from router.domain.request import RequestProfile
-from router.domain.rows import CAPABILITY_BIT, Forecast, Row, capability_mask
+from router.domain.rows import CAPABILITY_BIT, PARAMETER_BIT, Forecast, Live, Row, capability_mask, parameter_mask
 
 KEEP: Final = 0
 CREDENTIAL: Final = 1
@@ -53,7 +53,7 @@ class Constraints:
         self.regions = placement.regions
         self.only = frozenset(placement.only_backends)
         self.excluded = frozenset(placement.excluded_backends) | avoid
-        self.needs = capability_mask(profile.needs)
+        self.needs = capability_mask(profile.needs) | parameter_mask(profile.parameters)
         # A prompt alone must leave room for one token; a stated limit must fit as a whole.
         self.context = int(profile.input_tokens) + (profile.max_output_tokens or 1)
         if profile.minimum_context_tokens is not None and profile.minimum_context_tokens > self.context:
@@ -104,6 +104,10 @@ def check(row: Row, want: Constraints, now: float, *, ignore_health: bool) -> in
         return RATE_LIMIT
     if live.limit_tokens >= 0.0 and live.limit_tokens < want.tokens:
         return RATE_LIMIT
+    if now < live.requests_left_until and live.requests_left < 1.0:
+        return RATE_LIMIT
+    if now < live.tokens_left_until and live.tokens_left < want.tokens:
+        return RATE_LIMIT
     if ignore_health:
         return KEEP
     if row.ejected or live.ejected or row.warming or live.warming:
@@ -131,7 +135,7 @@ def detail(code: int, row: Row, want: Constraints, now: float, forecast: Forecas
     """The sentence for a person, with both sides of the comparison."""
     live = row.live
     if code == CREDENTIAL:
-        return f"its credential {row.backend.credential} is not set"
+        return f"cannot be used here: {live.unusable_reason or f'its credential {row.backend.credential} is not set'}"
     if code == PRIVACY:
         return (
             f"guarantees {PrivacyLevel(row.privacy).name.lower()}, {PrivacyLevel(want.privacy).name.lower()} is asked"
@@ -141,8 +145,7 @@ def detail(code: int, row: Row, want: Constraints, now: float, forecast: Forecas
     if code == EXCLUDED:
         return "excluded by the request" if row.id in want.excluded else "not among the backends that the request names"
     if code == CAPABILITY:
-        lacking = [c.value for c in Capability if want.needs & ~row.capabilities & CAPABILITY_BIT[c]]
-        return f"cannot do: {', '.join(lacking)}"
+        return lacking(row, want)
     if code == CONTEXT:
         return f"holds {row.context_tokens} tokens, {want.context} are needed"
     if code == QUALITY:
@@ -158,10 +161,35 @@ def detail(code: int, row: Row, want: Constraints, now: float, forecast: Forecas
             return "is being tried by one request after failures"
         return f"failed repeatedly; tried again in {max(0.0, live.open_until - now):.1f} s"
     if code == RATE_LIMIT:
-        if now < live.limited_until:
-            return f"asked to be left alone for {live.limited_until - now:.1f} s"
-        return "has used up its requests or tokens of this minute"
+        return limit(live, want, now)
     if code == COST_CAP:
         cost = forecast.cost_p90_usd if forecast is not None else 0.0
         return f"may cost up to ${cost:.6f}, the cap is ${want.max_cost_usd:.6f}"
     return "its price is unknown, and the request has a cost cap"
+
+
+def lacking(row: Row, want: Constraints) -> str:
+    """What the request asks for and the row does not have: `cannot do: tools; does not take top_k`."""
+    missing = want.needs & ~row.capabilities
+    capabilities = [c.value for c in Capability if missing & CAPABILITY_BIT[c]]
+    parameters = [p.value for p in Parameter if missing & PARAMETER_BIT[p]]
+    parts: list[str] = []
+    if capabilities:
+        parts.append(f"cannot do: {', '.join(capabilities)}")
+    if parameters:
+        parts.append(f"does not take {', '.join(parameters)}")
+    return "; ".join(parts)
+
+
+def limit(live: Live, want: Constraints, now: float) -> str:
+    """Which limit a backend is at, and until when."""
+    if now < live.limited_until:
+        return f"asked to be left alone for {live.limited_until - now:.1f} s"
+    if now < live.requests_left_until and live.requests_left < 1.0:
+        return f"has no requests left by its own account, for {live.requests_left_until - now:.1f} s"
+    if now < live.tokens_left_until and live.tokens_left < want.tokens:
+        left = live.tokens_left_until - now
+        return (
+            f"has {live.tokens_left:.0f} tokens left by its own account for {left:.1f} s, {want.tokens:.0f} are asked"
+        )
+    return "has used up its requests or tokens of this minute"

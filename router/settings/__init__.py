@@ -12,6 +12,7 @@ from router.domain.policies import Policies
 from router.domain.price_feed import FeedSettings
 from router.domain.pricing import Price
 from router.domain.tenant import Tenant
+from router.domain.wires import Wires
 from router.settings.catalogue import HardwareFile, ModelsFile, build_catalogue
 from router.settings.fleet import FleetFile, build_fleet
 from router.settings.policies import parse_policies
@@ -47,16 +48,14 @@ def load(
     config_dir: Path,
     env: Mapping[str, str],
     *,
-    known_wires: frozenset[str] | None = None,
-    known_profiles: frozenset[str] | None = None,
+    wires: Wires | None = None,
 ) -> Settings:
     """Reads the files of a directory; all but router.yaml and tenants.yaml must exist.
 
     Args:
         config_dir: where the files are.
         env: overrides of router.yaml, variables in addresses, and which credentials exist.
-        known_wires: the wires that adapters exist for; None leaves them unchecked.
-        known_profiles: the profiles of those wires; None leaves them unchecked.
+        wires: what is known of the wires that adapters exist for; None leaves them unchecked.
 
     Raises:
         ConfigError: with every problem of every file.
@@ -88,8 +87,7 @@ def load(
             catalogue,
             env,
             problems,
-            known_wires=known_wires,
-            known_profiles=known_profiles,
+            wires=wires,
         )
     prices_document = read_file(config_dir, "prices.yaml", problems)
     parsed_prices = check(PricesFile, prices_document, "prices.yaml", problems) if prices_document else None

@@ -16,6 +16,7 @@ from router.domain.catalogue import Catalogue
 from router.domain.policies import Policies
 from router.domain.pricing import Price, PriceBook, Source
 from router.domain.snapshot import FleetSnapshot
+from router.domain.wires import Wires
 from router.settings.config_files import ConfigDocument, ConfigText, FileKind, recognise
 from router.settings.differences import DocumentDifference
 from router.settings.fleet import FleetFile, build_fleet
@@ -33,12 +34,11 @@ from router.state.writes import Write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRules:
-    """What files are checked against; None leaves wires or profiles unchecked."""
+    """What files are checked against; None leaves unchecked what is a wire's own."""
 
     catalogue: Catalogue
     env: Mapping[str, str]
-    wires: frozenset[str] | None = None
-    profiles: frozenset[str] | None = None
+    wires: Wires | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +114,7 @@ class _Draft:
             self.rules.env,
             self.problems,
             file=file.name,
-            known_wires=self.rules.wires,
-            known_profiles=self.rules.profiles,
+            wires=self.rules.wires,
         )
         self.notes += notices
         self.skipped = set(parsed.backends) - {backend.id for backend in backends}

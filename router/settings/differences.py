@@ -173,8 +173,8 @@ def _backend(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
                 path = f"models[{served['model']}]"
                 yield path, "served"
                 yield from _nested(path, {k: v for k, v in served.items() if k != "model"})
-        elif name == "labels":
-            yield from ((f"labels.{key}", text) for key, text in value)
+        elif name in {"labels", "options"}:
+            yield from ((f"{name}.{key}", text) for key, text in value)
         elif name == "privacy":
             yield name, _level(PrivacyLevel, value)
         else:

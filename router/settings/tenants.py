@@ -18,8 +18,9 @@ from router.domain.fleet import PrivacyLevel
 from router.domain.request import Priority
 from router.domain.tenant import ApiKey, Limits, Tenant, TenantPolicy
 from router.settings import quantity as q
+from router.settings.backend_rules import wrong_credential
 from router.settings.catalogue import NAME
-from router.settings.fleet import missing_credential, wrong_credential
+from router.settings.fleet import missing_credential
 from router.settings.strict import Problem, Strict, enum_by_name, nearest, quantity
 from router.settings.yaml_text import Document, join
 

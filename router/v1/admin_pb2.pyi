@@ -45,8 +45,15 @@ class RateLimits(_message.Message):
     def __init__(self, requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ...) -> None: ...
 
 class BackendSpec(_message.Message):
-    __slots__ = ("id", "wire", "profile", "address", "models", "hardware", "region", "privacy", "capabilities", "max_concurrency", "limits", "credential", "labels", "network_rtt_s", "first_token_timeout_s")
+    __slots__ = ("id", "wire", "profile", "address", "models", "hardware", "region", "privacy", "capabilities", "max_concurrency", "limits", "credential", "labels", "network_rtt_s", "first_token_timeout_s", "options")
     class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +75,7 @@ class BackendSpec(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     NETWORK_RTT_S_FIELD_NUMBER: _ClassVar[int]
     FIRST_TOKEN_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     wire: str
     profile: str
@@ -83,7 +91,8 @@ class BackendSpec(_message.Message):
     labels: _containers.ScalarMap[str, str]
     network_rtt_s: float
     first_token_timeout_s: float
-    def __init__(self, id: _Optional[str] = ..., wire: _Optional[str] = ..., profile: _Optional[str] = ..., address: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., region: _Optional[str] = ..., privacy: _Optional[_Union[_common_pb2.PrivacyLevel, str]] = ..., capabilities: _Optional[_Iterable[_Union[_common_pb2.Capability, str]]] = ..., max_concurrency: _Optional[int] = ..., limits: _Optional[_Union[RateLimits, _Mapping]] = ..., credential: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., network_rtt_s: _Optional[float] = ..., first_token_timeout_s: _Optional[float] = ...) -> None: ...
+    options: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., wire: _Optional[str] = ..., profile: _Optional[str] = ..., address: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., region: _Optional[str] = ..., privacy: _Optional[_Union[_common_pb2.PrivacyLevel, str]] = ..., capabilities: _Optional[_Iterable[_Union[_common_pb2.Capability, str]]] = ..., max_concurrency: _Optional[int] = ..., limits: _Optional[_Union[RateLimits, _Mapping]] = ..., credential: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., network_rtt_s: _Optional[float] = ..., first_token_timeout_s: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BackendState(_message.Message):
     __slots__ = ("health", "health_reason", "health_since", "drained", "in_flight", "running", "waiting", "kv_cache_usage", "load_at", "health_version")

@@ -22,13 +22,17 @@ from router.domain.fleet import (
     PrivacyLevel,
     ServedModel,
 )
+from router.domain.wires import Wires
 from router.errors import InvalidRequest, Violation
-from router.settings.fleet import validate_backend
+from router.settings.backend_rules import validate_backend
 from router.v1 import admin_pb2 as pb
 from router.v1 import common_pb2 as common
 
 MAX_MODELS = 1_000
 MAX_LABELS = 64
+MAX_OPTIONS = 64
+# The scripted wire's scripts are the longest.
+MAX_OPTION_CHARS = 65_536
 
 _CAPABILITIES: Mapping[int, Capability] = {
     common.Capability.Value(f"CAPABILITY_{capability.name}"): capability for capability in Capability
@@ -53,11 +57,10 @@ _DEFAULT = Backend(id="", wire="", address="", models=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRules:
-    """What a backend is checked against; None leaves wires or profiles unchecked."""
+    """What a backend is checked against; None leaves unchecked what is a wire's own."""
 
     catalogue: Catalogue
-    wires: frozenset[str] | None = None
-    profiles: frozenset[str] | None = None
+    wires: Wires | None = None
 
 
 def decode_backend(spec: pb.BackendSpec, rules: FleetRules) -> Backend:
@@ -84,6 +87,11 @@ def decode_backend(spec: pb.BackendSpec, rules: FleetRules) -> Backend:
         for key, value in spec.labels.items():
             checks.text("spec.labels", key, required=True)
             checks.text(f"spec.labels[{key[:64]}]", value)
+    if checks.count("spec.options", len(spec.options), MAX_OPTIONS):
+        for name, value in spec.options.items():
+            checks.text("spec.options", name, required=True)
+            if len(value) > MAX_OPTION_CHARS:
+                checks.add(f"spec.options.{name[:63]}", f"must have at most {MAX_OPTION_CHARS} characters")
     checks.count("spec.models", len(spec.models), MAX_MODELS)
     backend = Backend(
         id=spec.id,
@@ -101,12 +109,12 @@ def decode_backend(spec: pb.BackendSpec, rules: FleetRules) -> Backend:
         requests_per_minute=spec.limits.requests_per_minute if spec.limits.HasField("requests_per_minute") else None,
         tokens_per_minute=spec.limits.tokens_per_minute if spec.limits.HasField("tokens_per_minute") else None,
         credential=spec.credential or None,
+        options=tuple(sorted(spec.options.items())),
         labels=tuple(sorted(spec.labels.items())),
         network_rtt_s=spec.network_rtt_s,
         first_token_timeout_s=spec.first_token_timeout_s if spec.HasField("first_token_timeout_s") else None,
     )
-    found = validate_backend(backend, rules.catalogue, known_wires=rules.wires, known_profiles=rules.profiles)
-    for violation in found:
+    for violation in validate_backend(backend, rules.catalogue, wires=rules.wires):
         checks.add(f"spec.{_PATHS.get(violation.field, violation.field)}", violation.description)
     checks.raise_any()
     return backend
@@ -139,6 +147,7 @@ def encode_backend(backend: Backend, health: Health, live: LiveLoad, catalogue: 
         capabilities=sorted(f"CAPABILITY_{capability.name}" for capability in backend.capabilities),
         max_concurrency=backend.max_concurrency,
         credential=backend.credential or "",
+        options=dict(backend.options),
         labels=dict(backend.labels),
         network_rtt_s=backend.network_rtt_s,
         first_token_timeout_s=backend.first_token_timeout_s,

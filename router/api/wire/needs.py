@@ -1,9 +1,15 @@
-"""What a request asks of a backend without saying so: the capabilities that its contents show."""
+"""What a request asks of a backend without saying so: the capabilities that its contents show, and its parameters."""
 
 from __future__ import annotations
 
-from backends.contract import GenerateRequest, ImagePart
-from router.domain.fleet import Capability
+from backends.contract import GenerateRequest, ImagePart, Sampling
+from router.domain.fleet import Capability, Parameter
+
+NOTHING_ASKED: frozenset[Parameter] = frozenset()
+_OPTIONAL: tuple[tuple[str, Parameter], ...] = tuple(
+    (parameter.value, parameter) for parameter in Parameter if parameter is not Parameter.STOP
+)
+_DEFAULT = Sampling()
 
 
 def derive_needs(request: GenerateRequest) -> frozenset[Capability]:
@@ -32,3 +38,13 @@ def derive_needs(request: GenerateRequest) -> frozenset[Capability]:
     if request.sampling.logprobs:
         needs.add(Capability.LOGPROBS)
     return frozenset(needs)
+
+
+def derive_parameters(sampling: Sampling) -> frozenset[Parameter]:
+    """The parameters that are set; a backend that does not take one of them cannot serve the request as it is."""
+    if sampling is _DEFAULT or sampling == _DEFAULT:
+        return NOTHING_ASKED
+    asked: list[Parameter] = [parameter for name, parameter in _OPTIONAL if getattr(sampling, name) is not None]
+    if sampling.stop:
+        asked.append(Parameter.STOP)
+    return frozenset(asked)

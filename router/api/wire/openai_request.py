@@ -17,7 +17,7 @@ from backends.contract import GenerateRequest, Sampling
 from router.api.wire import openai_routing as routing
 from router.api.wire.checks import Checks
 from router.api.wire.estimate import estimate_input_tokens
-from router.api.wire.needs import derive_needs
+from router.api.wire.needs import derive_needs, derive_parameters
 from router.api.wire.openai_messages import convert_messages
 from router.api.wire.openai_problems import decode_json
 from router.api.wire.openai_schema import ChatBody, CommonBody, CompletionBody
@@ -185,6 +185,7 @@ def _profile(
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=options.expected_output_tokens,
         needs=needs | frozenset(options.capabilities) if options.capabilities else needs,
+        parameters=derive_parameters(request.sampling),
         minimum_quality=options.minimum_quality,
         minimum_context_tokens=options.minimum_context_tokens,
         task=options.task or "*",

@@ -13,9 +13,9 @@ from typing import TypeVar
 from backends.contract import GenerateRequest
 from router.api.wire.checks import Checks
 from router.api.wire.estimate import estimate_input_tokens
-from router.api.wire.needs import derive_needs
+from router.api.wire.needs import NOTHING_ASKED, derive_needs, derive_parameters
 from router.api.wire.proto_request import decode_content
-from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 from router.domain.request import Objective, Placement, Priority, RequestProfile, Slo, StreamBreakAction
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
@@ -117,6 +117,7 @@ def _decode(
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=None,
         shown_needs=derive_needs(request),
+        parameters=derive_parameters(request.sampling),
     )
     return request, profile
 
@@ -142,6 +143,7 @@ def _profile(
     max_output_tokens: int | None,
     expected_output_tokens: float | None,
     shown_needs: frozenset[Capability],
+    parameters: frozenset[Parameter] = NOTHING_ASKED,
 ) -> RequestProfile:
     if not options.ListFields():
         return RequestProfile(
@@ -152,6 +154,7 @@ def _profile(
             max_output_tokens=max_output_tokens,
             expected_output_tokens=expected_output_tokens,
             needs=shown_needs,
+            parameters=parameters,
             deadline_s=deadline_s,
         )
     needs, session = options.needs, options.session
@@ -170,6 +173,7 @@ def _profile(
         max_output_tokens=max_output_tokens,
         expected_output_tokens=expected_output_tokens,
         needs=shown_needs | asked,
+        parameters=parameters,
         minimum_quality=_within(needs, "minimum_quality", checks, f"{at}.needs", low=0, high=1),
         minimum_context_tokens=needs.minimum_context_tokens or None,
         task=checks.text(f"{at}.needs.task", needs.task) or "*",

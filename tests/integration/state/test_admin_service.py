@@ -21,6 +21,7 @@ from router.clock import SystemClock
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Health, HealthState, LiveLoad
 from router.domain.hardware import Hardware, Model
+from router.domain.wires import Features, WireFacts
 from router.state.codec import Entry
 from router.state.connection import open_client
 from router.state.embedded import EmbeddedValkey
@@ -103,7 +104,7 @@ async def failure(call: Awaitable[Any]) -> tuple[grpc.StatusCode, dict[str, str]
 
 @asynccontextmanager
 async def serving(state: State, store: FleetStore) -> AsyncGenerator[Admin]:
-    rules = FleetRules(catalogue=CATALOGUE, wires=frozenset({"openai_chat"}), profiles=frozenset({"vllm"}))
+    rules = FleetRules(catalogue=CATALOGUE, wires={"openai_chat": WireFacts(profiles={"vllm": Features()})})
     service = AdminService(store, state.view, live=OneBusy(), rules=rules, clock=SystemClock())
     server = grpc.aio.server()
     admin_pb2_grpc.add_AdminServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated

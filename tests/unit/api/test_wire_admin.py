@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,9 @@ BACKENDS = st.builds(
     requests_per_minute=st.none() | st.integers(1, 2**31),
     tokens_per_minute=st.none() | st.integers(1, 2**31),
     credential=st.sampled_from([None, "env:KEY", "file:/run/key"]),
+    options=st.dictionaries(WORDS, st.text(max_size=20), max_size=3).map(
+        lambda options: tuple(sorted(options.items()))
+    ),
     labels=st.dictionaries(WORDS, WORDS, max_size=3).map(lambda labels: tuple(sorted(labels.items()))),
     network_rtt_s=st.floats(0, 60),
     first_token_timeout_s=st.none() | st.floats(0.001, 3600),
@@ -83,6 +87,20 @@ def test_an_empty_specification_takes_the_defaults_of_the_file() -> None:
     message = pb.BackendSpec(id="a", wire="w", address="http://h", models=[pb.ServedModel(model="m1")])
     expected = Backend(id="a", wire="w", address="http://h", models=(ServedModel(model="m1"),))
     assert decode_backend(message, RULES) == expected
+
+
+def test_too_many_options_and_too_long_ones_are_refused() -> None:
+    """Options are bounded like everything else that is kept."""
+    message = pb.BackendSpec(id="a", wire="w", address="http://h", models=[pb.ServedModel(model="m1")])
+    message.options["long"] = "x" * 65_537
+    with pytest.raises(InvalidRequest) as caught:
+        decode_backend(message, RULES)
+    assert [v.field for v in caught.value.violations] == ["spec.options.long"]
+    message.options.clear()
+    message.options.update({f"n{n}": "x" for n in range(65)})
+    with pytest.raises(InvalidRequest) as caught:
+        decode_backend(message, RULES)
+    assert [v.field for v in caught.value.violations] == ["spec.options"]
 
 
 def test_every_health_state_is_shown() -> None:

@@ -25,6 +25,7 @@ requests_per_minute: 60
 network_rtt_s: 2 ms
 credential: env:MY_KEY
 labels: {team: a}
+options: {api_version: 2024-10-21, strict: true}
 models: [{model: llama-3.1-8b, bytes_per_weight: 2}]
 """
 
@@ -83,6 +84,7 @@ def test_register_sends_the_file_as_a_new_backend(admin_router: Any, admin: Any,
         limits=admin_pb2.RateLimits(requests_per_minute=60),
         credential="env:MY_KEY",
         labels={"team": "a"},
+        options={"api_version": "2024-10-21", "strict": "true"},
         network_rtt_s=0.002,
     )
 

@@ -26,6 +26,7 @@ from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price, book_of
 from router.domain.request import RequestProfile
 from router.domain.snapshot import FleetSnapshot
+from router.domain.wires import Wires
 from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
 from router.resilience.retry_budget import RetryBudget
@@ -93,6 +94,7 @@ def make_rig() -> MakeRig:
         *,
         policy: DispatchPolicy | None = None,
         health: dict[str, Health] | None = None,
+        wires: Wires | None = None,
         **overrides: dict[str, object],
     ) -> Rig:
         adapters: dict[str, ScriptedBackend] = {}
@@ -103,7 +105,7 @@ def make_rig() -> MakeRig:
 
         clock = SystemClock()
         policies = Policies(dispatch=policy or DispatchPolicy())
-        fleet = Fleet(catalogue=CATALOGUE, build_adapter=build, clock=clock, policies=policies)
+        fleet = Fleet(catalogue=CATALOGUE, build_adapter=build, clock=clock, policies=policies, wires=wires)
         backends = {}
         prices = {}
         for rank, name in enumerate(scripts):

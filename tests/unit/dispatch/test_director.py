@@ -9,9 +9,10 @@ import pytest
 
 from backends.scripted import Fail, Finish, Text
 from router.domain.decision import DropReason
-from router.domain.fleet import Capability, Health, HealthState, PrivacyLevel
+from router.domain.fleet import Capability, Health, HealthState, Parameter, PrivacyLevel
 from router.domain.outcome import PickReport, TokenUsage
 from router.domain.request import Placement, Priority, RequestProfile, Slo
+from router.domain.wires import Features, WireFacts
 from router.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -21,6 +22,7 @@ from router.errors import (
     ShuttingDown,
     SloInfeasible,
     UnknownModel,
+    UpstreamFailed,
 )
 
 GOOD = [Text(text="good"), Finish()]
@@ -69,6 +71,43 @@ def test_each_hard_constraint_drops_with_its_reason(
     decision = rig.director.explain(profile(**fields))
     assert [d.reason for d in decision.drops] == ([reason] if reason else [])
     assert all(d.detail for d in decision.drops)
+
+
+WIRES = {
+    "plain": WireFacts(
+        profiles={"generic": Features(parameters=frozenset(Parameter) - {Parameter.TOP_K, Parameter.SEED})}
+    ),
+    "scripted": WireFacts(profiles={"generic": Features()}),
+}
+
+
+async def test_a_parameter_that_a_family_does_not_take_keeps_a_request_away(make_rig: MakeRig) -> None:
+    """Nothing is sent to a backend whose dialect lacks it, not even as a fallback; explain and why-not name it."""
+    scripts = {"a": [GOOD], "b": [[Fail(code="UPSTREAM_FAULT")]], "c": [GOOD]}
+    rig = make_rig(scripts, wires=WIRES, a={"wire": "plain"}, c={"wire": "plain"})
+    asked = profile(parameters=frozenset({Parameter.TOP_K, Parameter.TEMPERATURE}))
+    decision = rig.director.explain(asked)
+    assert {d.backend: d.detail for d in decision.drops} == dict.fromkeys(("a", "c"), "m: does not take top_k")
+    assert {d.reason for d in decision.drops} == {DropReason.CAPABILITY}
+    assert "does not take top_k" in rig.director.why_not(asked, decision, "a")
+    with pytest.raises(UpstreamFailed):
+        await rig.serve(parameters=asked.parameters)
+    assert [name for name, adapter in rig.adapters.items() if adapter.calls] == ["b"]
+
+
+async def test_a_parameter_that_nobody_takes_is_named(make_rig: MakeRig) -> None:
+    """The error says what stands in the way, so that the caller knows what to leave out."""
+    rig = make_rig({"a": [GOOD]}, wires=WIRES, a={"wire": "plain"})
+    with pytest.raises(NoEndpoint, match=r"'m': CAPABILITY \(does not take top_k, seed\)"):
+        await rig.serve(parameters=frozenset({Parameter.TOP_K, Parameter.SEED}))
+
+
+async def test_what_a_backend_declares_beyond_its_family_counts_for_nothing(make_rig: MakeRig) -> None:
+    """A stored backend may claim what its wire cannot do; it does not get such requests."""
+    wires = {"plain": WireFacts(profiles={"generic": Features(capabilities=frozenset())})}
+    rig = make_rig({"a": [GOOD]}, wires=wires, a={"wire": "plain", "capabilities": frozenset({Capability.TOOLS})})
+    decision = rig.director.explain(profile(needs=frozenset({Capability.TOOLS})))
+    assert [(d.reason, d.detail) for d in decision.drops] == [(DropReason.CAPABILITY, "m: cannot do: tools")]
 
 
 async def test_nothing_left_is_an_error_that_lists_the_drops(make_rig: MakeRig) -> None:

@@ -8,15 +8,24 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.fleet import Backend, Capability, Health, PrivacyLevel, ServedModel
+from router.domain.fleet import Backend, Capability, Health, Parameter, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import WorkloadClass
 from router.domain.pricing import Price
 from router.domain.request import Placement, RequestProfile, Slo
-from router.domain.rows import Learned, Live, Row
+from router.domain.rows import (
+    CAPABILITY_BIT,
+    EVERYTHING,
+    PARAMETER_BIT,
+    Learned,
+    Live,
+    Row,
+    capability_mask,
+    parameter_mask,
+)
 from router.prediction.physics import speed
 from router.prediction.predictor import forecasts
-from router.scheduling import picker, scheduler
+from router.scheduling import filters, picker, scheduler
 from router.scheduling.filters import region_matches
 from router.scheduling.objective import Weights
 from router.scheduling.scheduler import Ranking
@@ -34,6 +43,7 @@ def row(
     region: str = "eu-1",
     capabilities: frozenset[Capability] = frozenset(),
     busy: int = 0,
+    family: int = EVERYTHING,
 ) -> Row:
     hardware = Hardware(
         id="h", name="H", kind="gpu", memory_bandwidth_bytes_per_s=bandwidth, flops_per_s=bandwidth * 300.0, tdp_w=700.0
@@ -62,6 +72,7 @@ def row(
         usable=True,
         live=live,
         learned=Learned(prior_sd_log=0.35),
+        family=family,
     )
 
 
@@ -106,6 +117,46 @@ def test_a_faster_or_cheaper_copy_is_never_ranked_below(fact: Fact, faster: floa
     better = row("better", bandwidth=bandwidth * faster, usd=usd * cheaper, busy=busy)
     found = scores([plain, better])
     assert found["better"] <= found["plain"] * (1.0 + 1e-9)
+
+
+sets_of_capabilities = st.frozensets(st.sampled_from(Capability))
+sets_of_parameters = st.frozensets(st.sampled_from(Parameter))
+
+
+def test_no_bit_means_two_things() -> None:
+    """Every capability and every parameter has a bit of its own, and together they are all there is."""
+    bits = [*CAPABILITY_BIT.values(), *PARAMETER_BIT.values()]
+    assert len(set(bits)) == len(Capability) + len(Parameter)
+    assert sum(bits) == EVERYTHING
+
+
+@given(
+    st.lists(st.tuples(sets_of_capabilities, sets_of_capabilities, sets_of_parameters), min_size=1, max_size=6),
+    sets_of_capabilities,
+    sets_of_parameters,
+)
+def test_what_a_family_does_not_take_is_never_sent_there(
+    fleet: list[tuple[frozenset[Capability], frozenset[Capability], frozenset[Parameter]]],
+    needs: frozenset[Capability],
+    parameters: frozenset[Parameter],
+) -> None:
+    """Kept is exactly who declares and can do what is needed and takes what is set; the others are told what lacks."""
+    rows = [
+        row(f"b{n}", capabilities=declared, family=capability_mask(able) | parameter_mask(taken))
+        for n, (declared, able, taken) in enumerate(fleet)
+    ]
+    profile = RequestProfile(request_id="r", model="m", needs=needs, parameters=parameters)
+    ranking = rank(rows, profile)
+    fits = {
+        f"b{n}" for n, (declared, able, taken) in enumerate(fleet) if needs <= declared & able and parameters <= taken
+    }
+    assert {forecast.row.id for forecast in ranking.ordered} == fits
+    for dropped, code, _ in ranking.dropped:
+        _, able, taken = fleet[int(dropped.id[1:])]
+        assert code == filters.CAPABILITY
+        words = filters.detail(code, dropped, ranking.constraints, 0.0, None)
+        assert all(p.value in words for p in parameters - taken)
+        assert all(c.value in words for c in needs - able)
 
 
 @given(

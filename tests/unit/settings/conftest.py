@@ -8,10 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from router.domain.fleet import Capability
+from router.domain.wires import Features, WireFacts, Wires
 from router.settings import Settings, load
 from router.settings.strict import ConfigError
 
 CONFIG = Path(__file__).parents[3] / "config"
+CHATTY = Features(capabilities=frozenset(Capability) - {Capability.AUDIO})
+
+
+def check_options(options: Mapping[str, str]) -> list[tuple[str, str]]:
+    """One option there is, and it is a number."""
+    wrong = [(name, "unknown option; wire 'openai_chat' has replicas") for name in options if name != "replicas"]
+    return wrong + [("replicas", "not a valid value") for value in options.values() if not value.isdigit()]
+
+
+WIRES = {
+    "openai_chat": WireFacts(
+        profiles={"generic": CHATTY, "vllm": CHATTY, "llama_cpp": CHATTY}, check_options=check_options
+    ),
+    "scripted": WireFacts(profiles={"generic": Features()}),
+    "tensors": WireFacts(
+        profiles={"generic": Features(capabilities=frozenset({Capability.BATCH}))},
+        schemes=frozenset({"grpc", "grpcs"}),
+    ),
+    "embedded": WireFacts(profiles={"generic": Features()}, schemes=frozenset({"file"})),
+}
 NAMES = ("router", "hardware", "models", "fleet", "prices", "policies")
 
 SMALL = {
@@ -68,17 +90,18 @@ def problems(write: Write) -> Problems:
 
     def _problems(files: Mapping[str, str | None] | None = None, env: Mapping[str, str] | None = None) -> list[str]:
         try:
-            load(
-                write(files),
-                env or {},
-                known_wires=frozenset({"openai_chat", "scripted"}),
-                known_profiles=frozenset({"generic", "vllm", "llama_cpp"}),
-            )
+            load(write(files), env or {}, wires=WIRES)
         except ConfigError as error:
             return str(error).splitlines()
         return []
 
     return _problems
+
+
+@pytest.fixture
+def wires() -> Wires:
+    """Four wires: two over HTTP, one over gRPC that can do little, one that reads a file."""
+    return WIRES
 
 
 @pytest.fixture

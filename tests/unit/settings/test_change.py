@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from router.domain.pricing import Price, PriceBook, Source
 from router.domain.snapshot import FleetSnapshot
+from router.domain.wires import Features, WireFacts
 from router.settings import load
 from router.settings.change import ChangeRules, Proposal, propose
 from router.settings.config_files import ConfigText
@@ -21,9 +22,8 @@ from router.state.keys import Kind
 
 CONFIG = Path(__file__).parents[3] / "config"
 SHIPPED = load(CONFIG, {})
-RULES = ChangeRules(
-    catalogue=SHIPPED.catalogue, env={}, wires=frozenset({"openai_chat"}), profiles=frozenset({"generic", "vllm"})
-)
+WIRES = {"openai_chat": WireFacts(profiles={"generic": Features(), "vllm": Features()})}
+RULES = ChangeRules(catalogue=SHIPPED.catalogue, env={}, wires=WIRES)
 NOW = 1.8e9
 
 ENTRY = "{{wire: openai_chat, address: 'http://{0}:8000', hardware: h100-sxm-80, models: [{{model: llama-3.1-8b}}]{1}}}"
@@ -67,7 +67,7 @@ def test_the_shipped_files_make_the_shipped_seed() -> None:
     """Applied to nothing, the files that a start reads make the backends, prices and policies that it would seed."""
     files = [ConfigText(name, (CONFIG / name).read_text("utf-8")) for name in ("fleet.yaml", "prices.yaml")]
     files.append(ConfigText("p.yml", SHIPPED.seed.policies_yaml))
-    shipped = replace(RULES, wires=None, profiles=None)
+    shipped = replace(RULES, wires=None)
 
     made = propose(files, FleetSnapshot(), shipped, prune=False, now=NOW)
 

@@ -70,10 +70,11 @@ def test_a_schedule_is_told_in_words() -> None:
 
 
 def test_a_backend_is_told_by_its_fields() -> None:
-    """Models by name, labels by key, capabilities as one list, levels by their names; what is equal is not told."""
+    """Models by name, labels and options by key, capabilities as one list, levels by name; the equal is not told."""
     after = replace(
         B200,
         models=(ServedModel(model="llama", context_tokens=16384), ServedModel(model="qwen")),
+        options=(("api_version", "2"),),
         labels=(("team", "b"),),
         capabilities=frozenset({Capability.TOOLS}),
         privacy=PrivacyLevel.OWN_HARDWARE,
@@ -87,6 +88,7 @@ def test_a_backend_is_told_by_its_fields() -> None:
         "labels.team a -> b",
         "drained false -> true",
         "models[qwen] (none) -> served",
+        "options.api_version (none) -> 2",
     ]
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from router.domain.fleet import Backend, Capability, PrivacyLevel, ServedModel
 from router.domain.request import Objective
+from router.domain.wires import Wires
 from router.settings import Settings, load
-from router.settings.fleet import validate_backend
+from router.settings.backend_rules import validate_backend
 from router.settings.policies import parse_policies
 from router.settings.strict import ConfigError
 
@@ -184,7 +185,7 @@ def test_a_shipped_backend_breaks_no_rule_of_the_admin_api(shipped: Settings) ->
     assert [validate_backend(b, shipped.catalogue) for b in shipped.seed.backends] == [[]] * len(shipped.seed.backends)
 
 
-def test_a_backend_is_checked_field_by_field(shipped: Settings) -> None:
+def test_a_backend_is_checked_field_by_field(shipped: Settings, wires: Wires) -> None:
     """Each broken rule is a violation of its own field."""
     backend = Backend(
         id="Bad Id",
@@ -199,7 +200,7 @@ def test_a_backend_is_checked_field_by_field(shipped: Settings) -> None:
         credential="hunter2",
     )
 
-    found = validate_backend(backend, shipped.catalogue, known_wires=frozenset({"openai_chat"}))
+    found = validate_backend(backend, shipped.catalogue, wires=wires)
 
     assert {v.field for v in found} == {
         "id",

@@ -34,6 +34,7 @@ BACKENDS = st.builds(
     capabilities=st.frozensets(st.sampled_from(Capability)),
     requests_per_minute=COUNTS,
     credential=st.none() | st.text(),
+    options=st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
     labels=st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
     network_rtt_s=st.floats(0, 60),
     drained=st.booleans(),

@@ -1,0 +1,43 @@
+"""What a request asks for without saying so."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from backends.contract import Sampling
+from router.api.wire.needs import derive_parameters
+from router.domain.fleet import Parameter
+
+SET = {
+    "max_output_tokens": 5,
+    "temperature": 0.0,
+    "top_p": 0.5,
+    "top_k": 3,
+    "min_p": 0.0,
+    "stop": ("x",),
+    "seed": 0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": -1.0,
+    "repetition_penalty": 1.1,
+    "top_logprobs": 0,
+    "reasoning_effort": "low",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SET))
+def test_a_parameter_that_is_set_is_asked_for(name: str) -> None:
+    """Also one that is set to zero: it overrides what the server would take by itself."""
+    sampling = msgspec.convert({name: SET[name]}, Sampling)
+    assert derive_parameters(sampling) == {Parameter(name)}
+
+
+def test_nothing_set_asks_for_nothing() -> None:
+    """No parameter, an empty list of stops and no log probabilities leave every backend in."""
+    assert derive_parameters(Sampling()) == frozenset()
+    assert derive_parameters(Sampling(stop=(), logprobs=False)) == frozenset()
+
+
+def test_all_at_once() -> None:
+    """Every parameter there is can be asked for."""
+    assert derive_parameters(msgspec.convert(SET, Sampling)) == frozenset(Parameter)
