@@ -21,8 +21,11 @@ _KNOWN = frozenset(HTTPStatus)
 class Exchange:
     """One request and its response. `on_gone` is called once if the client leaves before the response is complete."""
 
-    def __init__(self, connection: Connection, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(
+        self, connection: Connection, method: str, path: str, headers: dict[str, str], body: bytes, query: str = ""
+    ) -> None:
         self.method = method
+        self.query = query
         self.path = path
         self.headers = headers
         self.body = body
@@ -148,9 +151,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._keep_alive = self._parser.should_keep_alive()
-        path = httptools.parse_url(self._url).path.decode("latin-1")
+        url = httptools.parse_url(self._url)
+        path, query = url.path.decode("latin-1"), (url.query or b"").decode("latin-1")
         method = self._parser.get_method().decode()
-        self._queue.append(Exchange(self, method, path, self._headers, b"".join(self._body)))
+        self._queue.append(Exchange(self, method, path, self._headers, b"".join(self._body), query))
         if self._current is None:
             self.next()
 

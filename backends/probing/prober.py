@@ -127,8 +127,10 @@ class HttpProber:
             self._last_rtt_s = self._now() - started
         if status == 200:
             self._models = model_names(body)
-        elif is_only_question and (status >= 500 or status in (401, 403)):
-            raise from_response(status, {}, body, rules=self._dialect.failures)
+        elif is_only_question:
+            error = from_response(status, {}, body, rules=self._dialect.failures)
+            if status >= 500 or isinstance(error, AuthFailed):  # Google says 400 to a bad key
+                raise error
         elif status in (401, 403):
             raise AuthFailed("the server does not take our credential", status=status)
 
