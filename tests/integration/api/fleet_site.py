@@ -17,6 +17,7 @@ from backends.spec import BackendSpec
 from router.app.core import Core, build_core
 from router.app.faces import build_faces
 from router.app.shared import join, open_meter
+from router.app.wires import wire_facts
 from router.clock import SystemClock
 from router.domain.audit import Author
 from router.domain.catalogue import Catalogue
@@ -132,7 +133,7 @@ async def replica(url: str, name: str, directory: Path) -> AsyncGenerator[Runnin
         )
         async with asyncio.timeout(LIMIT_S):
             await view.wait_loaded()
-        faces = build_faces(settings, core, state, shared, clock=store_time, env={})
+        faces = build_faces(settings, core, state, shared, wires=wire_facts(), clock=store_time, env={})
         await faces.grpc.start()
         await faces.http.start()
         async with fleet_stub(faces.grpc.admin_port) as stub:
