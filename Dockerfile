@@ -22,6 +22,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 COPY backends/ backends/
 COPY simulation/ simulation/
+COPY supervise/ supervise/
 COPY router/ router/
 COPY config/ config/
 RUN python -m compileall -q router backends simulation
