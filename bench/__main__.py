@@ -22,7 +22,7 @@ from bench.figures import ROUTER, Section
 from bench.gateways import Gateway
 from bench.lab import Lab, LoadFailed, Progress, open_lab
 from bench.machine import LINUX, Others, cores, describe
-from router.supervise import ChildError
+from supervise.child import ChildError
 
 UNDER_LOAD = ("memory", "traffic", "latency")
 NAMES = (*UNDER_LOAD, "decision")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.supervise import Child, ChildError
+from supervise.child import Child, ChildError
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("router", "backends", "bench", "config")

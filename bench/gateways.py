@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.copies import ROOT, environment
 from bench.load_job import MODEL
 from bench.machine import on_core, tree
-from router.supervise import Child
+from supervise.child import Child
 
 HARDWARE = ("h100-sxm-80", "h200-sxm-141", "a100-sxm-80", "mi300x")
 CATALOGUE = ("hardware.yaml", "models.yaml", "policies.yaml")

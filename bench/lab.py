@@ -18,7 +18,7 @@ from bench.copies import ROOT
 from bench.gateways import Gateway, relay, router, write_config
 from bench.load_job import Job, Report
 from bench.machine import Cores, cores, on_core
-from router.supervise import Child
+from supervise.child import Child
 
 JOB_TIMEOUT_S = 180.0
 MAX_REPORT_BYTES = 1 << 24

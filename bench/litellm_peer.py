@@ -19,7 +19,7 @@ from bench.copies import ROOT
 from bench.gateways import HARDWARE, Gateway, free_port
 from bench.load_job import MODEL
 from bench.machine import on_core, tree
-from router.supervise import Child, ChildError
+from supervise.child import Child, ChildError
 
 VERSION = "1.101.0"
 HOME = ROOT / ".cache" / "bench-litellm"

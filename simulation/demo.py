@@ -14,12 +14,12 @@ import time
 
 import grpc
 
-from router.supervise import ChildError
 from simulation.demo_calls import Result, over_grpc, over_http, sdk
 from simulation.demo_change import change
 from simulation.demo_needs import NEEDS
 from simulation.demo_show import Screen, full_table, short_table
 from simulation.demo_stack import Addresses, alive, running
+from supervise.child import ChildError
 
 GONE_WITHIN_S = 2.0
 INTERRUPTED = 128 + signal.SIGINT

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.supervise import Progress
 from simulation.demo_calls import FirstLines, Result, Write
 from simulation.demo_needs import Need
+from supervise.child import Progress
 
 NARROWEST = 118
 

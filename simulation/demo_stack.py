@@ -17,10 +17,10 @@ import httpx
 
 from router.domain.decision import HardwareLabel
 from router.settings import Settings, load
-from router.supervise import Child, Ready
 from simulation import ports
 from simulation.demo_show import Screen
 from simulation.device import MODEL_FILE
+from supervise.child import Child, Ready
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"
@@ -43,7 +43,7 @@ async def running(screen: Screen, started: set[int]) -> AsyncGenerator[Addresses
     Every process that was running when the stopping began is in `started` afterwards.
 
     Raises:
-        router.supervise.ChildError: one of them does not start.
+        supervise.child.ChildError: one of them does not start.
     """
     env = _environment()
     # What it counts ends with it.

@@ -23,8 +23,8 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from router.state.embedded import server_binary
-from router.supervise import Child
 from simulation.ports import LOCAL, free_port
+from supervise.child import Child
 
 SERVICE = "fleet"
 SLOTS = 16_384

@@ -25,7 +25,7 @@ from bench.state import table
 from bench.state.lab import Lab
 from bench.state.registry import ROWS
 from bench.state.row import Findings, NotBuilt, Result, Row, Verdict
-from router.supervise import ChildError
+from supervise.child import ChildError
 
 WIDTH = 150
 WHY_CHARS = 400

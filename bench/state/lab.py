@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.copies import ROOT, environment
-from router.supervise import Child
+from supervise.child import Child
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

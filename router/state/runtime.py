@@ -18,7 +18,7 @@ from router.state.store import ValkeyStore
 from router.state.sync import FleetSync
 from router.state.view import FleetView
 from router.state.writes import SeedDocuments
-from router.supervise import Progress
+from supervise.child import Progress
 
 _CANCEL_AGAIN_S = 1.0
 

@@ -23,7 +23,7 @@ from router.state.client import StoreClient
 from router.state.embedded import EmbeddedValkey
 from router.state.keys import Keys
 from router.state.usage import UsageStore
-from router.supervise import Child
+from supervise.child import Child
 from tests.fault.usage_worker import attempts, count_file
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 
-from router.supervise import Child
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
+from supervise.child import Child
 from tests.integration.router.calls import (
     NO_FAULTS,
     Answer,

@@ -17,9 +17,9 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 
 from router.state.embedded import EmbeddedValkey
-from router.supervise import Child
 from router.v1 import admin_pb2
 from router.v1 import inference_pb2 as pb
+from supervise.child import Child
 from tests.integration.router.calls import Clients, clients_of, detail, eventually
 from tests.integration.router.conftest import Figure
 from tests.integration.router.site import MODEL, Running, Site, run_router

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from router.supervise import Child, ChildError
+from supervise.child import Child, ChildError
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 2.0
@@ -22,7 +22,7 @@ LIMIT_S = 2.0
 FAMILY = """
 import asyncio, os, sys
 from pathlib import Path
-from router.supervise import Child
+from supervise.child import Child
 
 async def main(depth, home, kernel):
     if depth < 2:

@@ -21,8 +21,8 @@ from backends.errors import ContextTooLong
 from backends.http.transport import FastTransport
 from backends.registry import build
 from backends.spec import BackendSpec
-from router.supervise import Child
 from simulation import ports
+from supervise.child import Child
 
 ROOT = Path(__file__).parents[3]
 HELLO = (Message(role="user", content="Say hello."),)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 import pytest_asyncio
 
-from router.supervise import Child
+from supervise.child import Child
 from tests.integration.router.calls import Clients, Emulators, clients_of, emulators_of
 from tests.integration.router.site import FAST, SPARE, Running, Site, run_fleet, run_router
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from router.supervise import Child
+from supervise.child import Child
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "config"

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from router.supervise import Child, ChildError
 from simulation import ports
+from supervise.child import Child, ChildError
 
 ROOT = Path(__file__).parents[3]
 CHAT = "/v1/chat/completions"
