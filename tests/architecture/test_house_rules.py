@@ -9,7 +9,7 @@ from pathlib import Path
 
 REAL_TIME = frozenset({"time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns"})
 # The clock itself, and the parent of real processes: those die in real time only.
-READERS = frozenset({Path("router/clock.py"), Path("router/supervise.py"), Path("router/supervise_exec.py")})
+READERS = frozenset({Path("router/clock.py"), Path("supervise/child.py"), Path("supervise/shim.py")})
 
 
 def test_every_test_says_what_it_proves(sources: tuple[Path, ...], root: Path) -> None:
