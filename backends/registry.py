@@ -8,12 +8,16 @@ from types import MappingProxyType
 import httpx
 
 from backends import anthropic, gemini, ollama, openai, scripted
+from backends.aws import bedrock, sagemaker
 from backends.contract import Backend
 from backends.spec import BackendSpec
 from backends.wire import Resources, Wire
 
 WIRES: Mapping[str, Wire] = MappingProxyType(
-    {wire.name: wire for wire in (openai.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, scripted.WIRE)}
+    {
+        wire.name: wire
+        for wire in (openai.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, bedrock.WIRE, sagemaker.WIRE, scripted.WIRE)
+    }
 )
 
 
