@@ -91,6 +91,7 @@ def get_backend(*, backend_id: str, address: str, as_json: bool) -> None:
         ("in flight here", f"{state.in_flight} of {spec.max_concurrency}"),
         ("running / waiting", f"{_known(state, 'running')} / {_known(state, 'waiting')}"),
         ("KV cache", f"{state.kv_cache_usage:.0%}" if state.HasField("kv_cache_usage") else "unknown"),
+        ("left of limits", _left(state)),
         ("wire, profile", f"{spec.wire}, {spec.profile}"),
         ("address", spec.address),
         ("hardware", hardware(spec.hardware)),
@@ -104,6 +105,13 @@ def get_backend(*, backend_id: str, address: str, as_json: bool) -> None:
         ("labels", _pairs(spec.labels)),
     ]
     print_table(spec.id, ["field", "value"], rows)
+
+
+def _left(state: admin_pb2.BackendState) -> str:
+    """`12 requests, 3400 tokens`, as the vendor says."""
+    names = {"requests": "requests_left", "tokens": "tokens_left"}
+    told = [f"{getattr(state, n).remaining:.0f} {what}" for what, n in names.items() if state.HasField(n)]
+    return ", ".join(told) or "unknown"
 
 
 def _pairs(values: Mapping[str, str]) -> str:

@@ -153,6 +153,6 @@ class Decider:
     @staticmethod
     def _soonest(ranking: Ranking) -> float | None:
         """Seconds until the first backend that was only limited for a while may be used again."""
-        waits = [max(row.live.limited_until, row.live.open_until) - ranking.now for row, _, _ in ranking.dropped]
+        waits = [filters.opens_at(row.live, ranking.constraints) - ranking.now for row, _, _ in ranking.dropped]
         soon = [wait for wait in waits if wait > 0.0]
         return min(soon) if soon else None

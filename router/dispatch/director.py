@@ -17,7 +17,7 @@ from router.dispatch.recording import Meter, Recent
 from router.dispatch.tenants import NOBODY, Tenants
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
-from router.domain.fleet import Health, HealthState, LiveLoad
+from router.domain.fleet import Health, HealthState, Left, LiveLoad
 from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
 from router.domain.rows import NEVER
@@ -202,12 +202,15 @@ class Director:
             health = Health(state=HealthState.EJECTED, reason=live.ejected_reason)
         elif live.warming:
             health = Health(state=HealthState.WARMING)
+        now, unix = self._clock.monotonic(), self._clock.time()
         return LiveLoad(
             in_flight=live.in_flight,
             running=int(live.running) if known and live.running >= 0.0 else None,
             waiting=int(live.waiting) if known and live.waiting >= 0.0 else None,
             kv_cache_usage=live.kv_cache_usage if known and live.kv_cache_usage >= 0.0 else None,
-            load_at_unix=self._clock.time() - (self._clock.monotonic() - live.scraped_at) if known else None,
+            load_at_unix=unix - (now - live.scraped_at) if known else None,
+            requests_left=_left(live.requests_left, live.requests_left_until - now, unix),
+            tokens_left=_left(live.tokens_left, live.tokens_left_until - now, unix),
             health=health,
         )
 
@@ -250,3 +253,7 @@ class Director:
     def begin_drain(self) -> None:
         """No new requests from now on; those inside go on."""
         self._admission.draining = True
+
+
+def _left(remaining: float, holds_s: float, unix: float) -> Left | None:
+    return Left(remaining=remaining, until_unix=unix + holds_s) if holds_s > 0.0 else None

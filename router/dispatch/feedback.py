@@ -12,6 +12,7 @@ from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.loads import Busy
 from router.dispatch.passive import Passive
+from router.dispatch.signals import hear
 from router.dispatch.traffic import Traffic
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
@@ -62,7 +63,10 @@ class Attempt:
 
     def take(self, chunk: Chunk) -> bool:
         """Notes what a chunk says; True when it holds output for the caller."""
-        has_output = chunk.events > 0
+        if chunk.signals is not None:
+            hear(self.row.live, chunk.signals, self._feedback.clock.monotonic())
+        # A block of reasoning may hold nothing but its vendor's signature; the caller needs it all the same.
+        has_output = chunk.events > 0 or bool(chunk.signed)
         if has_output:
             now = self._feedback.clock.monotonic()
             if self.first_at < 0.0:
@@ -154,6 +158,8 @@ class Feedback:
         tpot = None
         if ttft is not None and usage.output > 1 and attempt.last_at > attempt.first_at:
             tpot = (attempt.last_at - attempt.first_at) / (usage.output - 1)
+        if error is not None and error.signals is not None:
+            hear(row.live, error.signals, now)
         self._judge(attempt, result, error, now)
         if result == OK:
             self._learn(attempt, usage, ttft, tpot, now)

@@ -116,6 +116,14 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What a vendor says is left of a limit, less what was sent since; it holds until then (Unix time)."""
+
+    remaining: float
+    until_unix: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLoad:
     """What this replica sees of a backend beside the snapshot. None: not known; `health` None: the fleet's own."""
 
@@ -124,6 +132,8 @@ class LiveLoad:
     waiting: int | None = None
     kv_cache_usage: float | None = None
     load_at_unix: float | None = None
+    requests_left: Left | None = None
+    tokens_left: Left | None = None
     health: Health | None = None
 
 

@@ -181,6 +181,16 @@ def lacking(row: Row, want: Constraints) -> str:
     return "; ".join(parts)
 
 
+def opens_at(live: Live, want: Constraints) -> float:
+    """When a backend that is only limited for a while may be used again."""
+    at = max(live.limited_until, live.open_until)
+    if live.requests_left < 1.0:
+        at = max(at, live.requests_left_until)
+    if live.tokens_left < want.tokens:
+        at = max(at, live.tokens_left_until)
+    return at
+
+
 def limit(live: Live, want: Constraints, now: float) -> str:
     """Which limit a backend is at, and until when."""
     if now < live.limited_until:

@@ -95,7 +95,7 @@ class BackendSpec(_message.Message):
     def __init__(self, id: _Optional[str] = ..., wire: _Optional[str] = ..., profile: _Optional[str] = ..., address: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., region: _Optional[str] = ..., privacy: _Optional[_Union[_common_pb2.PrivacyLevel, str]] = ..., capabilities: _Optional[_Iterable[_Union[_common_pb2.Capability, str]]] = ..., max_concurrency: _Optional[int] = ..., limits: _Optional[_Union[RateLimits, _Mapping]] = ..., credential: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., network_rtt_s: _Optional[float] = ..., first_token_timeout_s: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BackendState(_message.Message):
-    __slots__ = ("health", "health_reason", "health_since", "drained", "in_flight", "running", "waiting", "kv_cache_usage", "load_at", "health_version")
+    __slots__ = ("health", "health_reason", "health_since", "drained", "in_flight", "running", "waiting", "kv_cache_usage", "load_at", "health_version", "requests_left", "tokens_left")
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     HEALTH_REASON_FIELD_NUMBER: _ClassVar[int]
     HEALTH_SINCE_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,8 @@ class BackendState(_message.Message):
     KV_CACHE_USAGE_FIELD_NUMBER: _ClassVar[int]
     LOAD_AT_FIELD_NUMBER: _ClassVar[int]
     HEALTH_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_LEFT_FIELD_NUMBER: _ClassVar[int]
     health: _common_pb2.HealthState
     health_reason: str
     health_since: _timestamp_pb2.Timestamp
@@ -116,7 +118,17 @@ class BackendState(_message.Message):
     kv_cache_usage: float
     load_at: _timestamp_pb2.Timestamp
     health_version: int
-    def __init__(self, health: _Optional[_Union[_common_pb2.HealthState, str]] = ..., health_reason: _Optional[str] = ..., health_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drained: bool = ..., in_flight: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., kv_cache_usage: _Optional[float] = ..., load_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., health_version: _Optional[int] = ...) -> None: ...
+    requests_left: Headroom
+    tokens_left: Headroom
+    def __init__(self, health: _Optional[_Union[_common_pb2.HealthState, str]] = ..., health_reason: _Optional[str] = ..., health_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drained: bool = ..., in_flight: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., kv_cache_usage: _Optional[float] = ..., load_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., health_version: _Optional[int] = ..., requests_left: _Optional[_Union[Headroom, _Mapping]] = ..., tokens_left: _Optional[_Union[Headroom, _Mapping]] = ...) -> None: ...
+
+class Headroom(_message.Message):
+    __slots__ = ("remaining", "until")
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    remaining: float
+    until: _timestamp_pb2.Timestamp
+    def __init__(self, remaining: _Optional[float] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Backend(_message.Message):
     __slots__ = ("spec", "version", "state")

@@ -18,6 +18,7 @@ from router.domain.fleet import (
     Change,
     Health,
     HealthState,
+    Left,
     LiveLoad,
     PrivacyLevel,
     ServedModel,
@@ -168,8 +169,14 @@ def encode_backend(backend: Backend, health: Health, live: LiveLoad, catalogue: 
         kv_cache_usage=live.kv_cache_usage,
         load_at=timestamp(live.load_at_unix),
         health_version=health.version,
+        requests_left=_left(live.requests_left),
+        tokens_left=_left(live.tokens_left),
     )
     return pb.Backend(spec=spec, version=backend.version, state=state)
+
+
+def _left(left: Left | None) -> pb.Headroom | None:
+    return pb.Headroom(remaining=left.remaining, until=timestamp(left.until_unix)) if left is not None else None
 
 
 def encode_change(change: Change) -> pb.WatchChangesResponse:

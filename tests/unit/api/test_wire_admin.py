@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from router.api.wire.admin import FleetRules, decode_backend, encode_backend, encode_change
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, Capability, Change, Health, HealthState, LiveLoad, PrivacyLevel, ServedModel
+from router.domain.fleet import (
+    Backend,
+    Capability,
+    Change,
+    Health,
+    HealthState,
+    Left,
+    LiveLoad,
+    PrivacyLevel,
+    ServedModel,
+)
 from router.domain.hardware import Hardware, Model
 from router.errors import InvalidRequest
 from router.v1 import admin_pb2 as pb
@@ -112,6 +122,16 @@ def test_every_health_state_is_shown() -> None:
         assert common.HealthState.Name(shown.health) == f"HEALTH_STATE_{state.name}"
         assert (shown.health_reason, shown.health_version, shown.kv_cache_usage) == ("seen here", 4, 0.5)
         assert shown.drained
+
+
+def test_what_is_left_of_limits_is_shown_where_it_is_known() -> None:
+    """What a vendor said is there with its end; what nobody said is absent, not zero."""
+    backend = Backend(id="a", wire="w", address="", models=())
+    live = LiveLoad(requests_left=Left(remaining=0.0, until_unix=1.8e9))
+    shown = encode_backend(backend, Health(), live, CATALOGUE).state
+    assert (shown.requests_left.remaining, shown.requests_left.until.seconds) == (0.0, 1_800_000_000)
+    assert shown.HasField("requests_left")
+    assert not shown.HasField("tokens_left")
 
 
 def test_a_change_keeps_its_time_to_the_microsecond() -> None:
