@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import httpx
 
-from backends import anthropic, gemini, ollama, openai, scripted
+from backends import anthropic, gemini, llama_embedded, ollama, openai, scripted
 from backends.aws import bedrock, sagemaker
 from backends.contract import Backend
 from backends.spec import BackendSpec
@@ -16,7 +16,7 @@ from backends.wire import Resources, Wire
 WIRES: Mapping[str, Wire] = MappingProxyType(
     {
         wire.name: wire
-        for wire in (openai.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, bedrock.WIRE, sagemaker.WIRE, scripted.WIRE)
+        for wire in (openai.WIRE, llama_embedded.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, bedrock.WIRE, sagemaker.WIRE, scripted.WIRE)
     }
 )
 

@@ -1,4 +1,4 @@
-"""The chat adapter against the real llama.cpp server with a real model."""
+"""The real llama.cpp with a real model: as a server that somebody else started, and as a child of the adapter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,11 +19,15 @@ import msgspec
 import pytest
 
 from backends.contract import Backend, Chunk, FinishReason, GenerateRequest, Message, ResponseFormat, Sampling
-from backends.errors import ContextTooLong
+from backends.errors import ConnectFailed, ContextTooLong, Warming
 from backends.http.transport import FastTransport
+from backends.llama_embedded.adapter import EmbeddedLlama
 from backends.registry import build
 from backends.spec import BackendSpec
+from backends.wire import Resources
+from router.clock import FakeClock
 from simulation import ports
+from simulation.device import MODEL_FILE
 from supervise.child import Child
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +40,6 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, r
 @dataclass(slots=True)
 class Device:
     backend: Backend
-    control: httpx.AsyncClient
 
     async def ask(self, **fields: Any) -> list[Chunk]:
         stream = self.backend.generate(
@@ -43,26 +48,43 @@ class Device:
         async with contextlib.aclosing(stream), asyncio.timeout(60):
             return [chunk async for chunk in stream]
 
-    async def busy_slots(self) -> int:
-        return sum(slot["is_processing"] for slot in (await self.control.get("/slots")).json())
+    async def running(self) -> int | None:
+        """Sequences that the engine works on."""
+        return (await self.backend.probe(timeout_s=5)).running
 
 
-@pytest.fixture
-async def device() -> AsyncIterator[Device]:
-    port = ports.free_port()
-    url = f"http://127.0.0.1:{port}"
+@pytest.fixture(
+    params=[
+        pytest.param("server", marks=pytest.mark.judge("llama_cpp", "real")),
+        pytest.param("embedded", marks=pytest.mark.judge("llama_cpp_embedded", "real")),
+    ]
+)
+async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
     transport = FastTransport()
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as control:
-        spec = BackendSpec(id="device", wire="openai_chat", profile="llama_cpp", base_url=url)
+    async with contextlib.AsyncExitStack() as open_things, httpx.AsyncClient(trust_env=False, timeout=60) as control:
+        open_things.push_async_callback(transport.aclose)
+        if request.param == "server":
+            port = ports.free_port()
+            url = f"http://127.0.0.1:{port}"
+            spec = BackendSpec(id="device", wire="openai_chat", profile="llama_cpp", base_url=url)
+        else:
+            spec = BackendSpec(
+                id="device", wire="llama_cpp_embedded", base_url=MODEL_FILE.absolute().as_uri(), options={"slots": "2"}
+            )
         backend = build(spec, transport=transport, control=control, env={})
+        open_things.push_async_callback(backend.aclose)
 
         async def ready() -> bool:
             return (await backend.probe(timeout_s=1)).healthy
 
-        argv = [sys.executable, "-m", "simulation.device", "--port", str(port)]
-        async with Child.start(argv, name="llama.cpp", cwd=ROOT, ready=ready, ready_timeout_s=60):
-            yield Device(backend, control)
-            await transport.aclose()
+        if request.param == "server":
+            argv = [sys.executable, "-m", "simulation.device", "--port", str(port)]
+            child = Child.start(argv, name="llama.cpp", cwd=ROOT, ready=ready, ready_timeout_s=60)
+            await open_things.enter_async_context(child)
+        async with asyncio.timeout(60):
+            while not await ready():
+                await asyncio.sleep(0.05)
+        yield Device(backend)
 
 
 def text(chunks: list[Chunk]) -> str:
@@ -119,7 +141,67 @@ async def test_a_caller_that_leaves_frees_the_slot(device: Device) -> None:
     )
     async with contextlib.aclosing(stream):
         await anext(stream)
-        assert await device.busy_slots() == 1
+        assert await device.running() == 1
     async with asyncio.timeout(5):
-        while await device.busy_slots():
+        while await device.running():
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.judge("llama_cpp_embedded", "real")
+async def test_an_embedded_engine_that_dies_is_started_again() -> None:
+    """Killed, it is a failed connection until a later probe has brought it back; closed, nothing of it is left."""
+    transport, clock = FastTransport(), FakeClock()
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as control:
+        spec = BackendSpec(id="device", wire="llama_cpp_embedded", base_url=MODEL_FILE.absolute().as_uri())
+        resources = Resources(transport=transport, control=control, env={})
+        backend = EmbeddedLlama(spec, resources, now=clock.monotonic)
+        request = GenerateRequest(model="m", messages=HELLO, sampling=GREEDY)
+
+        async def ask() -> str:
+            async with contextlib.aclosing(backend.generate(request, upstream_model="m", request_id="r")) as stream:
+                return text([chunk async for chunk in stream])
+
+        with pytest.raises(Warming):
+            await ask()
+        first = await engine(backend)
+        assert await ask()
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while (await backend.probe(timeout_s=1)).warming or backend.pid is not None:
+                await asyncio.sleep(0.02)
+        with pytest.raises(ConnectFailed, match="not running: it ended with status"):
+            await ask()
+        clock.advance(5.0)
+        second = await engine(backend)
+        assert second != first
+        assert await ask()
+        await backend.aclose()
+        await transport.aclose()
+        with pytest.raises(ProcessLookupError):
+            os.kill(second, 0)
+
+
+async def engine(backend: EmbeddedLlama) -> int:
+    """The process of an engine that serves."""
+    async with asyncio.timeout(60):
+        while not (await backend.probe(timeout_s=1)).healthy:
+            await asyncio.sleep(0.05)
+    assert backend.pid is not None
+    return backend.pid
+
+
+async def test_a_file_that_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
+    """The engine's own last word is in the report of the probe."""
+    file = tmp_path / "not.gguf"
+    file.write_bytes(b"nothing")
+    transport = FastTransport()
+    async with httpx.AsyncClient(trust_env=False) as control:
+        spec = BackendSpec(id="device", wire="llama_cpp_embedded", base_url=file.as_uri())
+        backend = build(spec, transport=transport, control=control, env={})
+        async with asyncio.timeout(30):
+            while (report := await backend.probe(timeout_s=1)).warming:
+                await asyncio.sleep(0.05)
+        assert not report.healthy
+        assert report.reason.startswith("CONNECT_FAILED: the engine is not running: ")
+        await backend.aclose()
+        await transport.aclose()
