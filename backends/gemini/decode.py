@@ -29,6 +29,7 @@ from backends.gemini.wire import (
     TokenCandidate,
     decode_response,
     decode_responses,
+    given,
 )
 from backends.http.sse import EventTooLarge, SseDecoder
 from backends.signatures import marked
@@ -100,7 +101,7 @@ class GeminiDecoder:
             if not payload.strip():
                 return
             raise ProtocolViolation(f"an event that is not of this wire: {error}") from error
-        if response.error is not None:
+        if given(response.error) is not None:
             raise self._read_failure(payload)
         self._take_response(response)
 
@@ -145,12 +146,12 @@ class GeminiDecoder:
     def _take_call(self, call: FunctionCall, signature: str | None) -> None:
         if not call.name:
             raise ProtocolViolation("a function call without a name")
-        arguments = bytes(call.args).decode() if call.args is not None else "null"
+        arguments = given(call.args)
         delta = ToolCallDelta(
             index=self._calls,
             id=call.id or new_call_id(),
             name=call.name,
-            arguments="{}" if arguments == "null" else arguments,
+            arguments="{}" if arguments is None else arguments.decode(),
             signature=signature,
         )
         self._calls += 1

@@ -11,7 +11,7 @@ Enum = str | int
 class FunctionCall(msgspec.Struct, rename="camel"):
     name: str = ""
     id: str | None = None
-    args: msgspec.Raw | None = None
+    args: msgspec.Raw = msgspec.Raw()
 
 
 class Part(msgspec.Struct, rename="camel"):
@@ -65,8 +65,14 @@ class Response(msgspec.Struct, rename="camel"):
     candidates: list[Candidate] | None = None
     prompt_feedback: PromptFeedback | None = None
     usage_metadata: UsageMetadata | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 decode_response = msgspec.json.Decoder(Response).decode
 decode_responses = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def given(value: msgspec.Raw) -> bytes | None:
+    """The JSON of a field, None where it is absent or null."""
+    found = bytes(value)
+    return None if found in (b"", b"null") else found
