@@ -130,10 +130,10 @@ class OllamaDecoder:
         return Usage(input=line.prompt_eval_count or 0, output=output or 0, estimated=line.prompt_eval_count is None)
 
 
-def _arguments(raw: msgspec.Raw | None) -> str:
+def _arguments(raw: msgspec.Raw) -> str:
     """The object as it was written; no arguments are the empty object, and a string is what it holds."""
-    text = bytes(raw or b"").decode()
-    if text in ("", "null"):
+    text = bytes(raw).decode()
+    if text == "null":
         return "{}"
     return msgspec.json.decode(text, type=str) or "{}" if text[0] == '"' else text
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from backends.openai.wire import LogprobEntry
@@ -11,7 +13,7 @@ class Function(msgspec.Struct):
     """`arguments` is an object; it is passed on as it was written."""
 
     name: str = ""
-    arguments: msgspec.Raw | None = None
+    arguments: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Call(msgspec.Struct):
@@ -26,7 +28,10 @@ class Said(msgspec.Struct):
 
 
 class Line(msgspec.Struct):
-    """One line. Text is in `message`, or beside it in `response` and `thinking`; times are in nanoseconds."""
+    """One line. Text is in `message`, or beside it in `response` and `thinking`; times are in nanoseconds.
+
+    Of `error` only its presence is looked at; its line is read again by `failures`.
+    """
 
     message: Said | None = None
     response: str | None = None
@@ -34,7 +39,7 @@ class Line(msgspec.Struct):
     logprobs: list[LogprobEntry] | None = None
     done: bool = False
     done_reason: str | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
     load_duration: int | None = None
     prompt_eval_count: int | None = None
     prompt_eval_duration: int | None = None

@@ -11,7 +11,7 @@ import pytest
 from simulation.wires.faults import Faults
 from simulation.wires.ollama import VERSION, OllamaServer
 
-pytestmark = pytest.mark.judge("Ollama", "sdk")
+pytestmark = pytest.mark.judge("ollama", "sdk")
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {
