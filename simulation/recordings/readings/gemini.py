@@ -1,0 +1,96 @@
+"""An answer of generateContent or streamGenerateContent, of Gemini or of Vertex."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from simulation.recordings.errors import expected
+from simulation.recordings.frames import read_sse
+from simulation.recordings.interaction import Interaction
+from simulation.recordings.readings.said import Call, Said, Tokens, documents
+
+_FILTERED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+    }
+)
+_FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "OTHER"})
+# Google's older clients ask for enumerations as numbers.
+_NUMBERED = {
+    1: "STOP",
+    2: "MAX_TOKENS",
+    3: "SAFETY",
+    4: "RECITATION",
+    5: "OTHER",
+    6: "BLOCKLIST",
+    7: "PROHIBITED_CONTENT",
+    8: "SPII",
+    9: "MALFORMED_FUNCTION_CALL",
+    10: "MODEL_ARMOR",
+}
+
+
+def read(interaction: Interaction) -> Said:
+    said = Said()
+    if interaction.is_document:
+        events = documents(interaction.body)
+    else:
+        events = [json.loads(event.data) for event in read_sse(interaction.body)]
+    counts: dict[str, Any] = {}
+    for event in events:
+        if event.get("error"):
+            said.failure = expected(200, {}, json.dumps(event).encode(), wire="gemini")
+            return said
+        if (event.get("promptFeedback") or {}).get("blockReason"):
+            said.finish, said.complete = "content_filter", True
+        for candidate in (event.get("candidates") or ())[:1]:
+            _candidate(candidate, said)
+        counts.update({name: value for name, value in (event.get("usageMetadata") or {}).items() if value is not None})
+    if said.finish == "stop" and said.calls:
+        said.finish = "tool_calls"
+    said.usage = _tokens(counts)
+    return said
+
+
+def _candidate(candidate: dict[str, Any], said: Said) -> None:
+    for part in (candidate.get("content") or {}).get("parts") or ():
+        if "functionCall" in part:
+            call = part["functionCall"]
+            said.calls.append(Call(call["name"], call.get("args") or {}))
+        elif part.get("thought"):
+            said.reasoning += part.get("text") or ""
+        else:
+            said.text += part.get("text") or ""
+    reason = candidate.get("finishReason")
+    if isinstance(reason, int):
+        reason = _NUMBERED.get(reason)
+    if not reason or reason == "FINISH_REASON_UNSPECIFIED":
+        return
+    said.complete = True
+    if reason in _FAILED:
+        said.failure = frozenset({"UPSTREAM_FAULT"})
+    elif reason == "MAX_TOKENS":
+        said.finish = "length"
+    else:
+        said.finish = "content_filter" if reason in _FILTERED else "stop"
+
+
+def _tokens(counts: dict[str, Any]) -> Tokens | None:
+    if "promptTokenCount" not in counts and "candidatesTokenCount" not in counts:
+        return None
+    thoughts = counts.get("thoughtsTokenCount") or 0
+    return Tokens(
+        input=(counts.get("promptTokenCount") or 0) + (counts.get("toolUsePromptTokenCount") or 0),
+        cached=counts.get("cachedContentTokenCount") or 0,
+        output=(counts.get("candidatesTokenCount") or 0) + thoughts,
+        reasoning=thoughts,
+    )

@@ -1,0 +1,106 @@
+"""An answer of the OpenAI chat or completions endpoint, as any of its speakers writes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from simulation.recordings.errors import expected
+from simulation.recordings.frames import read_sse
+from simulation.recordings.interaction import Interaction
+from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of
+
+_FINISH = {
+    "stop": "stop",
+    "eos": "stop",
+    "length": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+def read(interaction: Interaction) -> Said:
+    said = Said()
+    calls: dict[int, dict[str, str]] = {}
+    if interaction.is_document:
+        payloads = [interaction.body.decode(), "[DONE]"]
+    else:
+        payloads = [event.data for event in read_sse(interaction.body)]
+    read_payloads(payloads, said, calls, excludes_reasoning="x.ai" in interaction.host or interaction.provider == "xai")
+    return said
+
+
+def read_payloads(
+    payloads: list[str], said: Said, calls: dict[int, dict[str, str]], *, excludes_reasoning: bool = False
+) -> None:
+    for payload in payloads:
+        if payload.strip() == "[DONE]":
+            said.complete = True
+            break
+        event = json.loads(payload)
+        error = event.get("error") or (event if event.get("object") == "error" else None)
+        if error:
+            said.failure = expected(200, {}, payload.encode(), wire="openai_chat")
+            break
+        for choice in (event.get("choices") or ())[:1]:
+            _choice(choice, said, calls)
+        # The same counts may be given twice in one event; nothing is added up, the last is right.
+        for usage in ((event.get("x_groq") or {}).get("usage"), event.get("usage")):
+            if usage and usage.get("completion_tokens") is not None:
+                said.usage = _tokens(usage, excludes_reasoning=excludes_reasoning)
+    if said.finish is None and said.complete and not said.failure:
+        said.finish = "tool_calls" if calls else "stop"
+    said.calls = [
+        Call(call["name"], arguments_of(call["arguments"], was_cut=said.finish == "length"))
+        for _, call in sorted(calls.items())
+    ]
+    if said.usage is not None and said.usage.output == 0 and (said.text or said.reasoning or said.calls):
+        said.usage = None  # a count that denies the output is none
+
+
+def _choice(choice: dict[str, Any], said: Said, calls: dict[int, dict[str, str]]) -> None:
+    message = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
+    content = message.get("content") or ""
+    for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
+        if part["type"] == "thinking":
+            thought = part["thinking"]
+            said.reasoning += thought if isinstance(thought, str) else "".join(piece["text"] for piece in thought)
+        else:
+            said.text += part.get("text") or ""
+    said.text += message.get("refusal") or ""
+    said.reasoning += message.get("reasoning") or message.get("reasoning_content") or ""
+    listed = list(message.get("tool_calls") or ())
+    if message.get("function_call"):
+        listed.append({"index": 0, "function": message["function_call"]})
+    for position, piece in enumerate(listed):
+        place = piece.get("index")
+        call = calls.setdefault(position if place is None else place, {"name": "", "arguments": ""})
+        function = piece.get("function") or {}
+        call["name"] = call["name"] or function.get("name") or ""
+        given = function.get("arguments") or ""
+        call["arguments"] += given if isinstance(given, str) else json.dumps(given)
+    reason = choice.get("finish_reason")
+    if reason in ("error", "abort"):
+        said.failure = frozenset({"UPSTREAM_FAULT", "OVERLOADED"})
+    elif reason and said.finish is None:
+        said.finish = _FINISH.get(reason, "stop")
+        said.complete = True
+
+
+def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:
+    prompt = usage.get("prompt_tokens_details") or {}
+    cached = prompt.get("cached_tokens")
+    if cached is None:
+        cached = usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens") or 0
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    if reasoning is None:
+        reasoning = usage.get("reasoning_tokens") or 0
+    output = usage["completion_tokens"]
+    if excludes_reasoning:
+        output = usage["total_tokens"] - usage["prompt_tokens"]
+    written = prompt.get("cache_write_tokens") or 0
+    return Tokens(
+        input=usage.get("prompt_tokens") or 0, cached=cached, written=written, output=output, reasoning=reasoning
+    )
