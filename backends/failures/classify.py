@@ -70,7 +70,7 @@ _QUOTA_WORDS = re.compile(
 _KEY_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key not valid|api key is invalid")
 _FILTER_WORDS = re.compile(r"content (?:management )?policy|content filter|flagged|moderation")
 _MODEL_WORDS = re.compile(
-    r"not a valid model|invalid model|model .{1,80}(?:not found|does not exist)"
+    r"not a valid model|invalid model|(?:model|endpoint|variant|component) .{1,80}(?:not found|does not exist)"
     r"|model identifier is invalid|with on-demand throughput"
 )
 _BUSY_WORDS = re.compile(
