@@ -29,12 +29,19 @@ _TEXT_PAIR = re.compile(r"([\w.]+)\s*=\s*([-+.\deE]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitHeaders:
-    """Names of the headers of one window of one limit, in lower case; `what` is counted in it."""
+    """Names of the headers of one window of one limit, in lower case.
+
+    Attributes:
+        what: is counted in it.
+        limit, remaining, reset: "header", or "header;parameter" for a parameter of a structured one (`"api";r=9;t=2`).
+        window_s: how long the window is, for a vendor that does not say when it ends.
+    """
 
     what: Literal["requests", "tokens"]
     limit: str = ""
     remaining: str = ""
     reset: str = ""
+    window_s: float | None = None
 
 
 def read_signals(
@@ -51,19 +58,32 @@ def _headroom(
 ) -> Headroom | None:
     tightest: dict[str, Window] = {}
     for names in limits:
-        remaining = _number(headers.get(names.remaining))
-        if remaining is None:
-            continue
-        reset = headers.get(names.reset)
+        remaining = _number(_value(headers, names.remaining))
+        limit = _number(_value(headers, names.limit))
+        if limit is not None and limit <= 0:
+            limit = None
+        if remaining is None or (remaining < 0 and limit is None):
+            continue  # -1 of -1 is how some say that there is no such limit
+        reset = _value(headers, names.reset)
         window = Window(
             remaining=max(0.0, remaining),
-            limit=_number(headers.get(names.limit)),
-            reset_s=reset_s(reset, now()) if reset is not None else None,
+            limit=limit,
+            reset_s=reset_s(reset, now()) if reset is not None else names.window_s,
         )
         other = tightest.get(names.what)
         if other is None or _share(window) < _share(other):
             tightest[names.what] = window
     return Headroom(requests=tightest.get("requests"), tokens=tightest.get("tokens")) if tightest else None
+
+
+def _value(headers: Mapping[str, str], name: str) -> str | None:
+    """A header, or one parameter of it; of several values in one header the first counts."""
+    name, _, parameter = name.partition(";")
+    value = headers.get(name)
+    if value is None or not parameter:
+        return value
+    found = re.search(rf";\s*{parameter}=([^;,\s]+)", value.partition(",")[0])
+    return found[1] if found else None
 
 
 def _share(window: Window) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from backends.authorise import KeyAuthoriser
 from backends.http.exchange import HttpBackend
 from backends.openai.codec import OpenAICodec
+from backends.openai.options import bound
 from backends.openai.profiles import PROFILES
 from backends.probing.prober import HttpProber
 from backends.spec import BackendSpec
@@ -16,6 +17,7 @@ def build(spec: BackendSpec, resources: Resources) -> HttpBackend:
     profile = PROFILES.get(spec.profile)
     if profile is None:
         raise UnknownProfile(f"unknown profile {spec.profile!r}; known: {', '.join(sorted(PROFILES))}")
+    profile = bound(profile, spec)
     authoriser = KeyAuthoriser(spec.credential, resources.env, profile.key)
     return HttpBackend(
         spec,

@@ -10,7 +10,7 @@ some, input is unknown and left at 0, and the usage says that it is an estimate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -22,13 +22,15 @@ from backends.http.sse import Event as SseEvent
 from backends.http.sse import EventTooLarge, SseDecoder
 from backends.openai.logprobs import token_logprobs
 from backends.openai.profile import Profile
+from backends.openai.reasoning import DetailAssembler
 from backends.openai.tools import ToolCallAssembler
 from backends.openai.usage import UsageMeter, timings
-from backends.openai.wire import Choice, ContentPiece, Delta, Event, ToolCallPart, decode_event
+from backends.openai.wire import Choice, ContentPiece, Delta, Event, Logprobs, ToolCallPart, decode_event
 
 _FINISH = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "model_length": FinishReason.LENGTH,
@@ -36,7 +38,13 @@ _FINISH = {
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
-_FAILED = frozenset({"error", "abort"})
+_FAILED: Mapping[str, type[BackendError]] = {
+    "error": UpstreamFault,
+    "abort": UpstreamFault,
+    "insufficient_system_resource": Overloaded,
+}
+# Other events are a server's own, and may hold anything.
+_NAMES = frozenset({b"", b"message", b"error"})
 _CHARS_PER_TOKEN = 4
 _LONGEST_MARKER = 32  # with blanks around it; anything longer is an event
 
@@ -52,6 +60,7 @@ class ChatDecoder:
         self._sse = SseDecoder()
         self._meter = UsageMeter(profile)
         self._tools = ToolCallAssembler()
+        self._details: DetailAssembler | None = None
         self._finish: FinishReason | None = None
         self._out = ChunkBuilder()
         self.done = False
@@ -114,7 +123,7 @@ class ChatDecoder:
         try:
             event = decode_event(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if not payload.strip():
+            if not payload.strip() or name not in _NAMES:
                 return None
             if name == b"error":
                 raise self._read_failure(payload) from error
@@ -136,10 +145,12 @@ class ChatDecoder:
             elif choice.text:
                 self._out.add_text(choice.text)
                 self._out.count_event()
-            if choice.logprobs is not None:
+            if isinstance(choice.logprobs, Logprobs):
                 self._out.add_logprobs(token_logprobs(choice.logprobs))
             if choice.finish_reason:
                 self._take_finish(choice.finish_reason, choice)
+        if event.timings is not None:
+            self._out.usage = self._meter.take_timings(event.timings) or self._out.usage
         if event.x_groq is not None and event.x_groq.usage is not None:
             self._out.usage = self._meter.take(event.x_groq.usage)
         if event.usage is not None:
@@ -155,6 +166,11 @@ class ChatDecoder:
     def _take_delta(self, delta: Delta) -> None:
         has_output = False
         reasoning = delta.reasoning or delta.reasoning_content
+        if delta.reasoning_details:
+            if self._details is None:
+                self._details = DetailAssembler()
+            told = self._details.take(delta.reasoning_details)
+            reasoning = reasoning or told
         if reasoning:
             self._out.add_reasoning(reasoning)
             has_output = True
@@ -190,12 +206,14 @@ class ChatDecoder:
         if reason in _FAILED:
             if self._profile.aborts_when_full and not self._out.total_events:
                 raise Overloaded("the engine aborted the request before its first token")
-            raise UpstreamFault(f"the engine ended the answer with {reason!r}")
+            raise _FAILED[reason](f"the engine ended the answer with {reason!r}")
         if self._finish is None:
             # A word nobody has seen yet still says that the answer is complete.
             self._end(_FINISH.get(reason, FinishReason.STOP), choice)
 
     def _end(self, reason: FinishReason, choice: Choice | None) -> None:
+        for block in self._details.signed() if self._details is not None else ():
+            self._out.add_signed(block)
         self._out.add_calls(self._tools.finish(was_cut=reason is FinishReason.LENGTH))
         self._finish = reason
         stops = (choice.stop_reason, choice.matched_stop) if choice is not None else ()

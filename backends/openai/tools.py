@@ -22,6 +22,7 @@ class _Call:
     index: int
     upstream_id: str | None = None
     name: str = ""
+    signature: str | None = None
     arguments: list[str] = field(default_factory=list)
 
 
@@ -47,14 +48,20 @@ class ToolCallAssembler:
             piece = _as_text(function.arguments)
             if piece:
                 call.arguments.append(piece)
+            proof = _signature(part) if call.signature is None else None
+            call.signature = call.signature or proof
             if not call.name and function.name:
                 # Now it can be announced, with whatever came before its name.
                 call.name = function.name
                 call_id = call.upstream_id or new_call_id()
                 arguments = "".join(call.arguments)
-                deltas.append(ToolCallDelta(index=call.index, id=call_id, name=call.name, arguments=arguments))
-            elif call.name and piece:
-                deltas.append(ToolCallDelta(index=call.index, arguments=piece))
+                deltas.append(
+                    ToolCallDelta(
+                        index=call.index, id=call_id, name=call.name, arguments=arguments, signature=call.signature
+                    )
+                )
+            elif call.name and (piece or proof):
+                deltas.append(ToolCallDelta(index=call.index, arguments=piece, signature=proof))
         return deltas
 
     def finish(self, *, was_cut: bool) -> list[ToolCallDelta]:
@@ -93,6 +100,11 @@ class ToolCallAssembler:
         if part.id:
             return next((call for call in self._calls if call.upstream_id == part.id), None)
         return self._calls[-1] if self._calls and not function.name else None
+
+
+def _signature(part: ToolCallPart) -> str | None:
+    google = part.extra_content.google if part.extra_content is not None else None
+    return google.thought_signature if google is not None else None
 
 
 def _begins_another(known: _Call, part: ToolCallPart, function: FunctionPart) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from backends.contract import UpstreamTimings, Usage
 from backends.openai.profile import Profile
-from backends.openai.wire import Event, Number, WireUsage
+from backends.openai.wire import Event, LlamaTimings, Number, WireUsage
 
 
 class UsageMeter:
@@ -38,26 +38,36 @@ class UsageMeter:
             self._reasoning = _last(self._reasoning, wire.completion_tokens_details.reasoning_tokens)
         return self.usage(estimated=False, output=self._output or 0)
 
+    def take_timings(self, counts: LlamaTimings) -> Usage | None:
+        """What llama.cpp counts beside its times; builds that know no usage say it only here."""
+        if counts.prompt_n is None or counts.predicted_n is None:
+            return None
+        self._cached = _last(self._cached, counts.cache_n)
+        self._input = int(counts.prompt_n) + (self._cached or 0)
+        self._output = int(counts.predicted_n)
+        return self.usage(estimated=False, output=self._output)
+
     def is_credible(self, events: int) -> bool:
         """False if no count came, or one that denies the output that was seen."""
         return self._output is not None and (self._output > 0 or events == 0)
 
     def usage(self, *, estimated: bool, output: int) -> Usage:
-        if self._reasoning and self._counts_reasoning_apart():
-            output += self._reasoning
+        reasoning = self._reasoning or 0
+        if self._profile.reasoning_outside_output and self._total is not None:
+            # What the total holds beyond the two is the reasoning; nothing, where this answer was counted as usual.
+            beyond = max(0, self._total - (self._input or 0) - (self._output or 0))
+            reasoning = reasoning or beyond
+            output += reasoning if beyond else 0
+        elif self._profile.reasoning_outside_output:
+            output += reasoning
         return Usage(
             input=self._input or 0,
             cached_input=self._cached or 0,
             cache_write_input=self._cache_write or 0,
             output=output,
-            reasoning=self._reasoning or 0,
+            reasoning=reasoning,
             estimated=estimated,
         )
-
-    def _counts_reasoning_apart(self) -> bool:
-        """By the profile, unless the total shows that this answer was counted like everybody's."""
-        is_inside = self._total is not None and self._total == (self._input or 0) + (self._output or 0)
-        return self._profile.reasoning_outside_output and not is_inside
 
 
 def timings(event: Event) -> UpstreamTimings | None:

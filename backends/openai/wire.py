@@ -21,10 +21,21 @@ class FunctionPart(msgspec.Struct, gc=False):
     arguments: str | dict[str, Any] | None = None
 
 
+class GoogleExtra(msgspec.Struct, gc=False):
+    thought_signature: str | None = None
+
+
+class ExtraContent(msgspec.Struct, gc=False):
+    """What Gemini adds to a tool call on this wire."""
+
+    google: GoogleExtra | None = None
+
+
 class ToolCallPart(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: FunctionPart | None = None
+    extra_content: ExtraContent | None = None
 
 
 class ThinkingPiece(msgspec.Struct, gc=False):
@@ -45,6 +56,7 @@ class Delta(msgspec.Struct, gc=False):
     content: str | list[ContentPiece] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCallPart] | None = None
     function_call: FunctionPart | None = None
@@ -73,7 +85,10 @@ class Logprobs(msgspec.Struct):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One answer. The stop string, or the id of a stop token, is `stop_reason` for vLLM, `matched_stop` for SGLang."""
+    """One answer. The stop string, or the id of a stop token, is `stop_reason` for vLLM, `matched_stop` for SGLang.
+
+    `logprobs` may be one number (Together), which does not say whose it is.
+    """
 
     delta: Delta | None = None
     message: Delta | None = None
@@ -81,7 +96,7 @@ class Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     stop_reason: str | int | None = None
     matched_stop: str | int | list[int] | None = None
-    logprobs: Logprobs | None = None
+    logprobs: Logprobs | float | None = None
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -115,6 +130,11 @@ class GroqExtra(msgspec.Struct, gc=False):
 
 
 class LlamaTimings(msgspec.Struct, gc=False):
+    """`prompt_n` leaves out the `cache_n` tokens that were still in the cache."""
+
+    cache_n: Number | None = None
+    prompt_n: Number | None = None
+    predicted_n: Number | None = None
     prompt_ms: Number | None = None
     predicted_ms: Number | None = None
 

@@ -98,7 +98,6 @@ def test_sampling_has_the_names_of_the_dialect(case: Case) -> None:
         ("deepseek", {"tools": (TOOL,), "tool_choice": ToolChoice(parallel=False)}, "parallel_tool_calls"),
         ("cerebras", {"messages": (Message(role="user", content=(ImagePart(url="u"),)),)}, "messages[].content"),
         ("together", {"sampling": Sampling(logprobs=True)}, "logprobs"),
-        ("fireworks", {"sampling": Sampling(logprobs=True)}, "logprobs"),
         ("llama_cpp", {"sampling": Sampling(reasoning_effort="low")}, "reasoning_effort"),
         ("vllm", {"prompt": "x", "tools": (TOOL,)}, "prompt"),
     ],
