@@ -1,7 +1,9 @@
 """Dialects of hosted services, one entry each: nothing of them can be asked but the list of models, and that rarely.
 
-A parameter that is not here is one that the vendor refuses, or is not known to take. Addresses are written as in the
-vendor's own SDK: with its path, or as a bare host.
+A parameter that is not here is one that the vendor refuses, or is not known to take. Where a vendor has its paths under
+one of its own, that belongs to the address: https://api.groq.com/openai, https://api.fireworks.ai/inference,
+https://openrouter.ai/api, https://RESOURCE.openai.azure.com/openai for `azure_v1` (but the bare host for `azure`), and
+https://generativelanguage.googleapis.com/v1beta/openai; each may end in /v1, as it is written for SDKs.
 """
 
 from __future__ import annotations
@@ -39,7 +41,6 @@ _AZURE = replace(
     _OPENAI,
     name="azure_v1",
     key=KeyHeader(name="api-key", prefix=""),
-    host_path="/openai",
     failures=failure_rules.AZURE,
     limits=limits.PAIR,
 )
@@ -53,7 +54,6 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _AZURE,
         name="azure",
-        host_path="",
         api_version="2024-10-21",
         chat_path=f"{_DEPLOYMENT}/chat/completions?api-version={{api_version}}",
         completions_path=f"{_DEPLOYMENT}/completions?api-version={{api_version}}",
@@ -62,7 +62,6 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="groq",
-        host_path="/openai",
         capabilities=CHAT_ONLY,
         parameters=parameters(*COMMON, "seed", "reasoning_effort", max_output_tokens="max_completion_tokens"),
         message_names=False,
@@ -110,7 +109,6 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="fireworks",
-        host_path="/inference",
         parameters=parameters(
             *COMMON,
             *PENALTIES,
@@ -128,7 +126,6 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="openrouter",
-        host_path="/api",
         parameters=parameters(
             *COMMON,
             *PENALTIES,
@@ -157,7 +154,6 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="gemini_openai",
-        host_path="/v1beta/openai",
         chat_path="/chat/completions",
         capabilities=CHAT_ONLY,
         parameters=parameters(*COMMON, "reasoning_effort", max_output_tokens="max_tokens"),

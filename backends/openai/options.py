@@ -18,7 +18,6 @@ from backends.dialect import CAPABILITIES, SAMPLING_FIELDS
 from backends.openai.profile import Profile, ReasoningField
 from backends.probing.plan import ProbePlan
 from backends.spec import BackendSpec
-from backends.urls import endpoint
 from backends.wire import Option
 
 _PATH = r"/[!-~]*"
@@ -61,21 +60,20 @@ def bound(profile: Profile, spec: BackendSpec) -> Profile:
     """The profile as this one backend has it.
 
     Raises:
-        ValueError: no valid address, or an `extra_body` that is no JSON object or sets a field of the adapter's own.
+        ValueError: an `extra_body` that is no JSON object, or sets a field of the adapter's own.
     """
     options = spec.options
     lacks = frozenset(options.get("without", "").split(","))
-    host_path = "" if endpoint(spec.base_url, "/").raw_path != b"/" else profile.host_path
     version = quote(options.get("api_version", profile.api_version), safe="")
     chat, completions = (
-        options.get(name) or host_path + getattr(profile, name).replace("{api_version}", version)
+        options.get(name) or getattr(profile, name).replace("{api_version}", version)
         for name in ("chat_path", "completions_path")
     )
     return replace(
         profile,
         chat_path=chat,
         completions_path=completions,
-        probe=_probe(profile, host_path, options),
+        probe=_probe(profile, options),
         capabilities=profile.capabilities - lacks,
         parameters=MappingProxyType({name: word for name, word in profile.parameters.items() if name not in lacks}),
         stream_options=profile.stream_options if options.get("usage") != "unasked" else (),
@@ -84,9 +82,9 @@ def bound(profile: Profile, spec: BackendSpec) -> Profile:
     )
 
 
-def _probe(profile: Profile, host_path: str, options: Mapping[str, str]) -> ProbePlan:
+def _probe(profile: Profile, options: Mapping[str, str]) -> ProbePlan:
     plan = profile.probe
-    models = options.get("models_path", host_path + plan.models if plan.models is not None else None)
+    models = options.get("models_path", plan.models)
     liveness = options.get("health_path", plan.liveness)
     return replace(plan, models=None if models == "none" else models, liveness=None if liveness == "none" else liveness)
 

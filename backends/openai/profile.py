@@ -18,7 +18,6 @@ class Profile(Dialect):
     """One dialect.
 
     Attributes:
-        host_path: goes before every path where the configured address is a bare host, as the vendor's own SDK has it.
         chat_path: where chat completions are asked for; `{model}` and `{api_version}` stand for what is to be there.
         completions_path: where plain completions are; likewise.
         api_version: what `{api_version}` is unless the backend's options say otherwise.
@@ -39,7 +38,6 @@ class Profile(Dialect):
         extra_body: fields that go with every request as they are.
     """
 
-    host_path: str = ""
     chat_path: str = "/v1/chat/completions"
     completions_path: str = "/v1/completions"
     api_version: str = ""
