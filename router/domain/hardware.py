@@ -34,7 +34,9 @@ class Hardware:
 class Model:
     """One model. `active_parameters` differs from `parameters` for mixtures of experts only.
 
-    `quality` is 0 to 1 by task, "*" the default.
+    `kv_heads` and `head_size` are 0 where the cache is not one of heads (latent attention) or nothing is published.
+    `modalities` are what it reads: "text", "image", "audio", "video". `quality` is 0 to 1 by task, "*" the default;
+    `quality_source` says what these numbers are.
     """
 
     id: str
@@ -44,9 +46,14 @@ class Model:
     experts: int = 0
     experts_per_token: int = 0
     layers: int = 0
+    attention_heads: int = 0
+    kv_heads: int = 0
+    head_size: int = 0
     kv_bytes_per_token: float = 0.0
     context_tokens: int = 0
+    modalities: tuple[str, ...] = ("text",)
     quality: tuple[tuple[str, float], ...] = ()
+    quality_source: str = ""
 
     def quality_for(self, task: str) -> float | None:
         """The quality on a task, the default where the task is unknown, None where neither is."""

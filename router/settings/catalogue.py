@@ -22,6 +22,7 @@ from router.settings.strict import (
     nearest,
 )
 
+BYTES_OF_16_BITS = 2
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 _HARDWARE = Hardware(id="", name="", kind="")
@@ -69,9 +70,14 @@ class ModelEntry(Strict):
     experts: Count = _MODEL.experts
     experts_per_token: Count = _MODEL.experts_per_token
     layers: Count = _MODEL.layers
+    attention_heads: Count = _MODEL.attention_heads
+    kv_heads: Count = _MODEL.kv_heads
+    head_size: Count = _MODEL.head_size
     kv_bytes_per_token: Bytes = _MODEL.kv_bytes_per_token
     context_tokens: Annotated[int, Field(gt=0)]
+    modalities: Annotated[list[Literal["text", "image", "audio", "video"]], Field(min_length=1)] = ["text"]
     quality: dict[str, Share] = Field(default_factory=dict)
+    quality_source: str = _MODEL.quality_source
 
 
 class ModelsFile(Strict):
@@ -99,7 +105,9 @@ def build_catalogue(
     for name, entry in (models.models if models else {}).items():
         _check_name(models_file, "models", name, problems)
         _check_experts(models_file, name, entry, problems)
-        known[name] = Model(id=name, **entry.model_dump() | {"quality": tuple(entry.quality.items())})
+        _check_heads(models_file, name, entry, problems)
+        parts = {"quality": tuple(entry.quality.items()), "modalities": tuple(entry.modalities)}
+        known[name] = Model(id=name, **entry.model_dump() | parts)
     aliases = models.aliases if models else {}
     classes = {name: tuple(members) for name, members in (models.classes if models else {}).items()}
     if models:
@@ -124,6 +132,15 @@ def _check_experts(file: str, name: str, entry: ModelEntry, problems: list[Probl
         problems.append(Problem(file, f"{path}.experts_per_token", "must not exceed experts"))
     if entry.parameters and not entry.layers:
         problems.append(Problem(file, f"{path}.layers", "required where parameters are given"))
+
+
+def _check_heads(file: str, name: str, entry: ModelEntry, problems: list[Problem]) -> None:
+    """The cache of a token is 2 * layers * KV heads * head size values of 16 bits; figures that disagree are a slip."""
+    by_heads = 2 * entry.layers * entry.kv_heads * entry.head_size * BYTES_OF_16_BITS
+    if by_heads and entry.kv_bytes_per_token and abs(entry.kv_bytes_per_token - by_heads) > 0.01 * by_heads:
+        problems.append(
+            Problem(file, f"models.{name}.kv_bytes_per_token", f"layers, kv_heads and head_size make it {by_heads}")
+        )
 
 
 def _check_names(

@@ -42,7 +42,7 @@ def test_a_good_configuration_is_exit_code_0() -> None:
     assert result.returncode == 0, result.stderr
     assert "backend 'openai-cloud' skipped: environment variable OPENAI_API_KEY is not set" in result.stdout
     assert "4x NVIDIA H100 SXM 80GB (emulated)" in result.stdout
-    assert "ok: 23 accelerators, 13 models" in result.stdout
+    assert "ok: 30 accelerators, 44 models" in result.stdout
 
 
 def test_a_bad_configuration_is_exit_code_1(broken: Path) -> None:
