@@ -7,9 +7,7 @@ since an HTTP client's own layer costs more than all the rest of this file.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 import httpx
@@ -20,18 +18,16 @@ from backends.contract import Chunk, GenerateRequest, LoadReport, Signals
 from backends.dialect import Dialect
 from backends.errors import BackendError, ProtocolViolation, once_delivered
 from backends.failures import classify
-from backends.failures.client import CLIENT_ERRORS, map_httpx_errors
+from backends.failures.client import map_httpx_errors
+from backends.http.answer import is_json, next_read, read_document, refusal
 from backends.http.request import post
 from backends.signals import read_signals
 from backends.spec import BackendSpec
 from backends.urls import endpoint
 
-MAX_JSON_BODY_BYTES = 32 * 1024 * 1024
-
 # How long the end of a body may take once the answer is complete; past it the connection is given up, not the caller.
 _AFTER_DONE_S = 0.02
 _AFTER_FINISH_S = 2.0
-_EXPLANATION_S = 2.0
 _KEPT_URLS = 64
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -159,21 +155,23 @@ class HttpBackend:
                 try:
                     signals = read_signals(response.headers, self._dialect.limits)
                     if response.status_code != 200:
-                        raise await self._failure(response, stream, signals)
+                        raise await refusal(
+                            response, dialect=self._dialect, authoriser=self._authoriser, signals=signals
+                        )
                     if response.headers.get("content-encoding", "identity") != "identity":
                         raise ProtocolViolation("a compressed answer, although none was asked for")
-                    if _is_json(response):
-                        for chunk in decoder.whole(await _read(stream)):
+                    if is_json(response):
+                        for chunk in decoder.whole(await read_document(stream)):
                             yield chunk if has_delivered or signals is None else _with(chunk, signals)
                             has_delivered = True
                         return
                     reads = stream.__aiter__()
                     while not decoder.done:
-                        data = await _next(reads, limit_s=_AFTER_FINISH_S if decoder.ended else None)
+                        data = await next_read(reads, limit_s=_AFTER_FINISH_S if decoder.ended else None)
                         for chunk in decoder.close() if data is None else decoder.feed(data):
                             yield chunk if has_delivered or signals is None else _with(chunk, signals)
                             has_delivered = True
-                    while await _next(reads, limit_s=_AFTER_DONE_S) is not None:
+                    while await next_read(reads, limit_s=_AFTER_DONE_S) is not None:
                         pass
                 finally:
                     await stream.aclose()
@@ -200,76 +198,9 @@ class HttpBackend:
             proof = await self._authoriser.headers("POST", url, headers, outgoing.body)
         return post(url, [*headers, *proof], outgoing.body, extensions=self._extensions)
 
-    async def _failure(
-        self, response: httpx.Response, stream: httpx.AsyncByteStream, signals: Signals | None
-    ) -> BackendError:
-        body = _decoded(await _explanation(stream), response.headers.get("content-encoding", ""))
-        error = classify.from_response(
-            response.status_code,
-            response.headers,
-            body,
-            rules=self._dialect.failures,
-            secret=self._authoriser.revealed(),
-        )
-        error.signals = signals
-        self._authoriser.refused(error)
-        return error
-
     def _read_failure(self, body: bytes) -> BackendError:
         return classify.from_event(body, rules=self._dialect.failures, secret=self._authoriser.revealed())
 
 
 def _with(chunk: Chunk, signals: Signals) -> Chunk:
     return msgspec.structs.replace(chunk, signals=signals)
-
-
-def _is_json(response: httpx.Response) -> bool:
-    kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
-
-
-async def _next(reads: AsyncIterator[bytes], *, limit_s: float | None) -> bytes | None:
-    """The next read; None at the end of the body, or when a body that is only owed its end keeps it back."""
-    if limit_s is None:
-        return await anext(reads, None)
-    try:
-        async with asyncio.timeout(limit_s):
-            return await anext(reads, None)
-    except (TimeoutError, *CLIENT_ERRORS):
-        return None  # the answer is complete: how the connection ends changes nothing
-
-
-async def _read(stream: httpx.AsyncByteStream) -> bytes:
-    """A whole answer, if it is of a size that an answer can have."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in stream:
-        parts.append(part)
-        size += len(part)
-        if size > MAX_JSON_BODY_BYTES:
-            raise ProtocolViolation(f"an answer of more than {MAX_JSON_BODY_BYTES} bytes")
-    return b"".join(parts)
-
-
-async def _explanation(stream: httpx.AsyncByteStream) -> bytes:
-    """The body of an error, as much of it as comes soon; the status speaks for itself where none does."""
-    parts: list[bytes] = []
-    size = 0
-    with contextlib.suppress(TimeoutError, *CLIENT_ERRORS):
-        async with asyncio.timeout(_EXPLANATION_S):
-            async for part in stream:
-                parts.append(part)
-                size += len(part)
-                if size >= classify.MAX_ERROR_BODY_BYTES:
-                    break
-    return b"".join(parts)[: classify.MAX_ERROR_BODY_BYTES]
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """Proxies compress their error pages for clients that did not ask for it."""
-    if encoding in ("", "identity"):
-        return body
-    try:
-        return httpx.Response(500, headers={"content-encoding": encoding}, content=body).content
-    except httpx.DecodingError:
-        return b""

@@ -14,7 +14,8 @@ from backends.aws.event_stream import EventStreamDecoder
 from backends.aws.failures import stream_failure
 from backends.contract import Chunk, FinishReason, Usage
 from backends.errors import ProtocolViolation
-from backends.http.exchange import MAX_JSON_BODY_BYTES, FailureReader
+from backends.http.answer import MAX_JSON_BODY_BYTES
+from backends.http.exchange import FailureReader
 from backends.openai.decode import ChatDecoder
 from backends.openai.profile import Profile
 

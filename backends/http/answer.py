@@ -1,0 +1,93 @@
+"""Reads an answer over HTTP to an end: of its own, of our patience, or at the most that it may hold.
+
+What is no answer but a refusal becomes the error that it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+from backends.authorise import Authoriser
+from backends.contract import Signals
+from backends.dialect import Dialect
+from backends.errors import BackendError, ProtocolViolation
+from backends.failures import classify
+from backends.failures.client import CLIENT_ERRORS
+
+MAX_JSON_BODY_BYTES = 32 * 1024 * 1024
+
+_EXPLANATION_S = 2.0
+
+
+def is_json(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+async def next_read(reads: AsyncIterator[bytes], *, limit_s: float | None) -> bytes | None:
+    """The next read; None at the end of the body, or when a body that is only owed its end keeps it back."""
+    if limit_s is None:
+        return await anext(reads, None)
+    try:
+        async with asyncio.timeout(limit_s):
+            return await anext(reads, None)
+    except (TimeoutError, *CLIENT_ERRORS):
+        return None  # the answer is complete: how the connection ends changes nothing
+
+
+async def read_document(stream: httpx.AsyncByteStream) -> bytes:
+    """A whole answer, if it is of a size that an answer can have."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in stream:
+        parts.append(part)
+        size += len(part)
+        if size > MAX_JSON_BODY_BYTES:
+            raise ProtocolViolation(f"an answer of more than {MAX_JSON_BODY_BYTES} bytes")
+    return b"".join(parts)
+
+
+async def refusal(
+    response: httpx.Response, *, dialect: Dialect, authoriser: Authoriser, signals: Signals | None = None
+) -> BackendError:
+    """The error that this response means, for the caller to raise; the authoriser is told."""
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - what an async transport returns
+    error = classify.from_response(
+        response.status_code,
+        response.headers,
+        _decoded(await _explanation(stream), response.headers.get("content-encoding", "")),
+        rules=dialect.failures,
+        secret=authoriser.revealed(),
+    )
+    error.signals = signals
+    authoriser.refused(error)
+    return error
+
+
+async def _explanation(stream: httpx.AsyncByteStream) -> bytes:
+    """The body of an error, as much of it as comes soon; the status speaks for itself where none does."""
+    parts: list[bytes] = []
+    size = 0
+    with contextlib.suppress(TimeoutError, *CLIENT_ERRORS):
+        async with asyncio.timeout(_EXPLANATION_S):
+            async for part in stream:
+                parts.append(part)
+                size += len(part)
+                if size >= classify.MAX_ERROR_BODY_BYTES:
+                    break
+    return b"".join(parts)[: classify.MAX_ERROR_BODY_BYTES]
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Proxies compress their error pages for clients that did not ask for it."""
+    if encoding in ("", "identity"):
+        return body
+    try:
+        return httpx.Response(500, headers={"content-encoding": encoding}, content=body).content
+    except httpx.DecodingError:
+        return b""
