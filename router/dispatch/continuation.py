@@ -1,7 +1,8 @@
 """What a continued or restarted answer asks of the next backend.
 
 A continued answer sends the text so far as the beginning of the assistant's turn; the next backend must be one that
-goes on from there, which is a capability like any other. Tool calls and log-probabilities cannot be cut in two.
+goes on from there, which is a capability like any other. Tool calls, reasoning and log-probabilities cannot be cut in
+two.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Transcript:
         self.tokens += chunk.events
         if not self._keep:
             return
-        if chunk.tool_calls or chunk.reasoning or chunk.logprobs:
+        if chunk.tool_calls or chunk.reasoning or chunk.logprobs or chunk.signed:
             self.whole = False
         self._chars += len(chunk.text)
         if self._chars > MAX_KEPT_CHARS:

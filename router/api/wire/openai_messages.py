@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from backends.contract import ImagePart, Message, TextPart, ToolCall
 from router.api.wire.checks import Checks
+from router.api.wire.openai_reasoning import convert_reasoning, convert_signature
 from router.api.wire.openai_schema import (
     AssistantIn,
     AudioPartIn,
@@ -59,8 +60,6 @@ def _assistant(message: AssistantIn, at: str, checks: Checks, ignored: list[str]
         )
     if message.audio is not None:
         raise UnsupportedParameter(Violation(f"{at}.audio", "is not supported: audio is not offered"))
-    if message.reasoning_content:
-        ignored.append(f"{at}.reasoning_content")
     calls = _tool_calls(message, at, checks) if message.tool_calls else ()
     content: str | tuple[TextPart | ImagePart, ...] = ""
     if message.content is not None:
@@ -69,7 +68,8 @@ def _assistant(message: AssistantIn, at: str, checks: Checks, ignored: list[str]
         content = message.refusal
     elif not calls:
         checks.add(f"{at}.content", "is required unless there are tool_calls")
-    return Message(role="assistant", content=content, tool_calls=calls, name=name)
+    reasoning = convert_reasoning(message, at, ignored)
+    return Message(role="assistant", content=content, tool_calls=calls, name=name, reasoning=reasoning)
 
 
 def _tool_calls(message: AssistantIn, at: str, checks: Checks) -> tuple[ToolCall, ...]:
@@ -83,7 +83,14 @@ def _tool_calls(message: AssistantIn, at: str, checks: Checks) -> tuple[ToolCall
         if function.arguments:
             checks.json_object(f"{at}.tool_calls.{n}.function.arguments", function.arguments)
         # Models write nothing for a call without arguments; engines parse what they are sent back, and refuse "".
-        calls.append(ToolCall(id=call.id, name=function.name, arguments=function.arguments or "{}"))
+        calls.append(
+            ToolCall(
+                id=call.id,
+                name=function.name,
+                arguments=function.arguments or "{}",
+                signature=convert_signature(call.extra_content),
+            )
+        )
     return tuple(calls)
 
 

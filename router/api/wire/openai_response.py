@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta
+from backends.contract import Chunk, FinishReason, ReasoningBlock, TokenLogprob, ToolCallDelta
+from router.api.wire.openai_reasoning import extra_content, reasoning_detail
 from router.api.wire.openai_report import Json, outcome_report
 from router.api.wire.openai_request import Decoded
 from router.dispatch.events import Finished, Routed, ServeEvent
@@ -21,18 +22,27 @@ _encode = msgspec.json.Encoder().encode
 class _Call:
     """One tool call on its way to being complete."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "id", "name", "signature")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
+        self.signature = ""
         self.arguments: list[str] = []
 
     def add(self, delta: ToolCallDelta) -> None:
         self.id = delta.id or self.id
         self.name = delta.name or self.name
+        self.signature = delta.signature or self.signature
         if delta.arguments:
             self.arguments.append(delta.arguments)
+
+    def json(self) -> Json:
+        function = {"name": self.name, "arguments": "".join(self.arguments)}
+        call: Json = {"id": self.id, "type": "function", "function": function}
+        if self.signature:
+            call["extra_content"] = extra_content(self.signature)
+        return call
 
 
 class WholeAnswer:
@@ -50,6 +60,7 @@ class WholeAnswer:
         "_finished",
         "_logprobs",
         "_reasoning",
+        "_signed",
         "_text",
         "candidate",
     )
@@ -64,6 +75,7 @@ class WholeAnswer:
     def _forget(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._signed: list[ReasoningBlock] = []
         self._calls: dict[int, _Call] = {}
         self._logprobs: list[TokenLogprob] = []
         self._finish: FinishReason | None = None
@@ -107,6 +119,8 @@ class WholeAnswer:
             self._text.append(chunk.text)
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
+        if chunk.signed:
+            self._signed.extend(chunk.signed)
         for delta in chunk.tool_calls:
             call = self._calls.get(delta.index)
             if call is None:
@@ -122,16 +136,11 @@ class WholeAnswer:
         message: Json = {"role": "assistant", "content": text, "refusal": None}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
+        if self._signed:
+            message["reasoning_details"] = [reasoning_detail(block, n) for n, block in enumerate(self._signed)]
         if self._calls:
             message["content"] = text or None
-            message["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": "".join(call.arguments)},
-                }
-                for _, call in sorted(self._calls.items())
-            ]
+            message["tool_calls"] = [call.json() for _, call in sorted(self._calls.items())]
         logprobs = chat_logprobs(self._logprobs) if self._logprobs else None
         return {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 

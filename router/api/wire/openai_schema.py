@@ -64,6 +64,37 @@ _AssistantContent = str | Annotated[list[TextPartIn | RefusalPartIn], _PARTS]
 _UserContent = str | Annotated[list[TextPartIn | ImagePartIn | AudioPartIn | FilePartIn], _PARTS]
 
 
+class _ReasoningIn(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True):
+    """A detail of reasoning, in the form of OpenRouter's answers and of ours."""
+
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
+class ReasoningTextIn(_ReasoningIn, tag="reasoning.text"):
+    text: str | None = None
+    signature: str | None = None
+
+
+class ReasoningEncryptedIn(_ReasoningIn, tag="reasoning.encrypted"):
+    data: str
+
+
+class ReasoningSummaryIn(_ReasoningIn, tag="reasoning.summary"):
+    summary: str
+
+
+class GoogleExtraIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    thought_signature: str | None = None
+
+
+class ExtraContentIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where Google's own OpenAI face has a call's signature."""
+
+    google: GoogleExtraIn | None = None
+
+
 class FunctionCallIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: _Name
     arguments: str
@@ -72,6 +103,7 @@ class FunctionCallIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class _CallIn(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True):
     id: _Name
     index: int | None = None
+    extra_content: ExtraContentIn | None = None
 
 
 class FunctionToolCallIn(_CallIn, tag="function"):
@@ -108,6 +140,10 @@ class AssistantIn(_MessageIn, tag="assistant"):
     audio: Any = None
     annotations: Any = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: (
+        Annotated[list[ReasoningTextIn | ReasoningEncryptedIn | ReasoningSummaryIn], Meta(max_length=MAX_PARTS)] | None
+    ) = None
     parsed: Any = None
 
 

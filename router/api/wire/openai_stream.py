@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from backends.contract import Chunk, FinishReason, ToolCallDelta
+from router.api.wire.openai_reasoning import extra_content, reasoning_detail
 from router.api.wire.openai_report import Json, decision_report, outcome_report
 from router.api.wire.openai_request import Decoded
 from router.api.wire.openai_response import (
@@ -44,6 +45,7 @@ class StreamEncoder:
         "_finish",
         "_head",
         "_offset",
+        "_signed",
         "_started",
         "_tail",
         "_text_head",
@@ -60,6 +62,7 @@ class StreamEncoder:
         self._finish: FinishReason | None = None
         self._started = False
         self._offset = 0
+        self._signed = 0
         kind = "chat.completion.chunk" if decoded.chat else "text_completion"
         self._base = _encode({"id": answer_id(decoded), "object": kind, "created": created})[:-1] + b',"model":'
         # OpenAI sends a null with every event of a stream whose usage was asked for.
@@ -116,7 +119,7 @@ class StreamEncoder:
     def _chunk(self, chunk: Chunk) -> bytes:
         if chunk.finish_reason is not None:
             self._finish = chunk.finish_reason
-        if not chunk.reasoning and not chunk.tool_calls and not chunk.logprobs:
+        if not chunk.reasoning and not chunk.tool_calls and not chunk.logprobs and not chunk.signed:
             return self._text_head + _encode(chunk.text) + self._text_tail if chunk.text else b""
         if self._decoded.chat:
             return self._chat_chunk(chunk)
@@ -154,6 +157,9 @@ class StreamEncoder:
         delta: Json = {}
         if chunk.reasoning:
             delta["reasoning_content"] = chunk.reasoning
+        if chunk.signed:
+            delta["reasoning_details"] = [reasoning_detail(b, self._signed + n) for n, b in enumerate(chunk.signed)]
+            self._signed += len(chunk.signed)
         if chunk.text:
             delta["content"] = chunk.text
         if chunk.tool_calls:
@@ -162,6 +168,8 @@ class StreamEncoder:
         return self._choice({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": None}, {})
 
     def _completion_chunk(self, chunk: Chunk) -> bytes:
+        if not chunk.text and not chunk.logprobs:
+            return b""  # that wire has no place for anything else
         logprobs = None
         if chunk.logprobs:
             logprobs, self._offset = completion_logprobs(chunk.logprobs, self._offset)
@@ -177,6 +185,8 @@ def _tool_call(delta: ToolCallDelta) -> Json:
     if delta.id is not None:
         piece["id"] = delta.id
         piece["type"] = "function"
+    if delta.signature is not None:
+        piece["extra_content"] = extra_content(delta.signature)
     return piece
 
 

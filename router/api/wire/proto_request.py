@@ -16,6 +16,7 @@ from backends.contract import (
     GenerateRequest,
     ImagePart,
     Message,
+    ReasoningBlock,
     ResponseFormat,
     Role,
     Sampling,
@@ -95,6 +96,14 @@ def _message(message: pb.Message, checks: Checks, at: str) -> Message:
             checks.add(f"{at}.tool_calls", "belong to messages of the assistant only")
         if checks.count(f"{at}.tool_calls", len(message.tool_calls), MAX_TOOLS):
             calls = tuple([_tool_call(c, checks, f"{at}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)])
+    reasoning: tuple[ReasoningBlock, ...] = ()
+    if message.reasoning:
+        if message.role != pb.ROLE_ASSISTANT:
+            checks.add(f"{at}.reasoning", "belongs to messages of the assistant only")
+        if checks.count(f"{at}.reasoning", len(message.reasoning), MAX_PARTS):
+            reasoning = tuple(
+                [_reasoning(block, checks, f"{at}.reasoning[{i}]") for i, block in enumerate(message.reasoning)]
+            )
     if message.role == pb.ROLE_TOOL:
         checks.text(f"{at}.tool_call_id", message.tool_call_id, required=True)
     elif message.tool_call_id:
@@ -105,7 +114,16 @@ def _message(message: pb.Message, checks: Checks, at: str) -> Message:
         tool_calls=calls,
         tool_call_id=message.tool_call_id or None,
         name=checks.text(f"{at}.name", message.name) or None,
+        reasoning=reasoning,
     )
+
+
+def _reasoning(block: pb.ReasoningBlock, checks: Checks, at: str) -> ReasoningBlock:
+    if block.redacted and (block.text or not block.signature):
+        checks.add(at, "must have a signature and no text when it is redacted")
+    elif not block.text and not block.signature:
+        checks.add(at, "must have a text or a signature")
+    return ReasoningBlock(text=block.text, signature=block.signature or None, redacted=block.redacted)
 
 
 def _part(part: pb.ContentPart, checks: Checks, at: str) -> TextPart | ImagePart:
@@ -143,6 +161,7 @@ def _tool_call(call: pb.ToolCall, checks: Checks, at: str) -> ToolCall:
         id=checks.text(f"{at}.id", call.id, required=True),
         name=checks.text(f"{at}.name", call.name, required=True),
         arguments=call.arguments_json or "{}",
+        signature=call.signature or None,
     )
 
 

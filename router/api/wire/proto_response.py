@@ -64,9 +64,9 @@ def encode_chunk(
         text = response.delta.text
         text.text = chunk.text
         text.events = chunk.events
-        if not (chunk.reasoning or chunk.tool_calls or chunk.logprobs):
+        if not (chunk.reasoning or chunk.tool_calls or chunk.logprobs or chunk.signed):
             return response
-    elif not (chunk.reasoning or chunk.tool_calls or chunk.logprobs):
+    elif not (chunk.reasoning or chunk.tool_calls or chunk.logprobs or chunk.signed):
         return None
     delta = response.delta
     if chunk.reasoning:
@@ -74,7 +74,11 @@ def encode_chunk(
         # The chunk counts its events once; where it brings both kinds, they are told with the text.
         delta.reasoning.events = 0 if chunk.text else chunk.events
     for call in chunk.tool_calls:
-        delta.tool_calls.add(index=call.index, id=call.id, name=call.name, arguments_json=call.arguments)
+        delta.tool_calls.add(
+            index=call.index, id=call.id, name=call.name, arguments_json=call.arguments, signature=call.signature
+        )
+    for block in chunk.signed:
+        delta.signed.add(text=block.text, signature=block.signature, redacted=block.redacted)
     for token in chunk.logprobs:
         _encode_logprob(delta.logprobs.add(), token)
     return response

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.contract import Chunk, FinishReason, ToolCallDelta
+from backends.contract import Chunk, FinishReason, ReasoningBlock, ToolCallDelta
 from router.api.wire.openai_request import Decoded, decode_chat, decode_completion
 from router.api.wire.openai_response import WholeAnswer
 from router.api.wire.openai_stream import StreamEncoder
@@ -142,8 +142,18 @@ CALL = st.builds(
     id=st.none() | st.just("id"),
     name=st.none() | st.just("f"),
     arguments=TEXT,
+    signature=st.none() | st.just("sig"),
 )
-CHUNK = st.builds(Chunk, text=TEXT, reasoning=TEXT, tool_calls=st.lists(CALL, max_size=2).map(tuple))
+BLOCK = st.builds(ReasoningBlock, text=TEXT, signature=TEXT) | st.builds(
+    ReasoningBlock, signature=TEXT, redacted=st.just(value=True)
+)
+CHUNK = st.builds(
+    Chunk,
+    text=TEXT,
+    reasoning=TEXT,
+    tool_calls=st.lists(CALL, max_size=2).map(tuple),
+    signed=st.lists(BLOCK, max_size=2).map(tuple),
+)
 
 
 @given(chunks=st.lists(CHUNK, max_size=6), usage=st.booleans())
@@ -165,3 +175,33 @@ def test_a_stream_says_what_a_whole_answer_says(chunks: list[Chunk], usage: bool
     assert ["".join(c["function"]["arguments"] for c in calls if c["index"] == index) for index in indices] == [
         call["function"]["arguments"] for call in message.get("tool_calls", ())
     ]
+    details = [detail for delta in deltas for detail in delta.get("reasoning_details", ())]
+    assert details == message.get("reasoning_details", [])
+    signed = {call["index"] for call in calls if "extra_content" in call}
+    assert [index in signed for index in indices] == ["extra_content" in call for call in message.get("tool_calls", ())]
+
+
+def test_a_completion_has_no_place_for_reasoning() -> None:
+    """What /v1/completions cannot say adds no event to its stream."""
+    decoded = decode_completion(b'{"model":"m","prompt":"x","stream":true}', (), request_id="r", now=0.0)
+    encoder = StreamEncoder(decoded, created=7)
+    encoder.encode(routed())
+
+    assert encoder.encode(Chunk(reasoning="hm", events=1)) == b""
+    assert encoder.encode(Chunk(signed=(ReasoningBlock(text="hm", signature="s"),))) == b""
+    assert b'"text":"a"' in encoder.encode(Chunk(text="a", events=1))
+
+
+def test_an_answer_s_reasoning_goes_back_as_it_came() -> None:
+    """The message of an answer, sent back, holds the same blocks and signatures that the vendor gave."""
+    blocks = (ReasoningBlock(text="hm", signature="s1"), ReasoningBlock(signature="data", redacted=True))
+    call = ToolCallDelta(index=0, id="c1", name="f", arguments="{}", signature="s2")
+    whole = WholeAnswer(_decoded(stream=False))
+    for event in (routed(), Chunk(reasoning="hm", tool_calls=(call,), signed=blocks, events=2), finished()):
+        whole.take(event)
+    message = msgspec.json.decode(whole.body(created=7))["choices"][0]["message"]
+
+    back = _decoded(messages=[*CHAT["messages"], message]).request.messages[1]
+
+    assert back.reasoning == blocks
+    assert [call.signature for call in back.tool_calls] == ["s2"]

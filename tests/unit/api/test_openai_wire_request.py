@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
 
-from backends.contract import GenerateRequest, Message, Sampling, TextPart, ToolChoice
+from backends.contract import GenerateRequest, Message, ReasoningBlock, Sampling, TextPart, ToolChoice
 from router.api.wire.openai_request import Decoded, Headers, decode_chat, decode_completion
 from router.api.wire.openai_routing import RouterOptions, SloWishes
 from router.api.wire.openai_schema import ChatBody, CompletionBody
-from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 from router.domain.request import Objective, Placement, Priority, RequestProfile, Slo, StreamBreakAction
 from router.errors import InvalidRequest, Violation
 
@@ -92,6 +92,7 @@ def test_sampling_parameters_reach_the_backend() -> None:
     )
     assert decoded.profile.max_output_tokens == 9
     assert decoded.profile.needs == {Capability.LOGPROBS}
+    assert decoded.profile.parameters == frozenset(Parameter)
 
 
 def test_turns_keep_their_role_name_and_parts() -> None:
@@ -154,7 +155,7 @@ def test_what_has_no_effect_is_listed() -> None:
     decoded = _chat(
         messages=[
             {"role": "user", "content": [part]},
-            {"role": "assistant", "content": "x", "reasoning_content": "hm"},
+            {"role": "assistant", "content": "x", "reasoning_details": [{"type": "reasoning.summary", "summary": "s"}]},
             USER,
         ],
         store=True,
@@ -169,10 +170,59 @@ def test_what_has_no_effect_is_listed() -> None:
         "prompt_cache_retention",
         "store",
         "messages.0.content.0.prompt_cache_breakpoint",
-        "messages.1.reasoning_content",
+        "messages.1.reasoning_details.0",
         "safety_identifier",
     )
     assert decoded.request.end_user == "ann"
+
+
+def _thought(**fields: Any) -> tuple[ReasoningBlock, ...]:
+    answer = {"role": "assistant", "content": "x"} | fields
+    return _chat(messages=[USER, answer, USER]).request.messages[1].reasoning
+
+
+def test_former_reasoning_goes_back_in_blocks() -> None:
+    """Blocks with their signatures where a client kept them, else the text that it kept, else nothing."""
+    details = [
+        {"type": "reasoning.text", "text": "hm", "signature": "sig", "index": 0, "id": None, "format": "a"},
+        {"type": "reasoning.encrypted", "data": "xyz", "index": 1},
+        {"type": "reasoning.text", "text": None, "signature": None},
+    ]
+    blocks = (ReasoningBlock(text="hm", signature="sig"), ReasoningBlock(signature="xyz", redacted=True))
+
+    assert _thought(reasoning_details=details, reasoning_content="hm") == blocks
+    assert _thought(reasoning_content="hm") == (ReasoningBlock(text="hm"),)
+    assert _thought(reasoning="hm") == (ReasoningBlock(text="hm"),)
+    assert _thought(reasoning_details=[], reasoning=None) == _thought() == ()
+
+
+def test_the_signature_of_a_call_goes_back_with_it() -> None:
+    """Where Google's own OpenAI face has it; a call without one is a call."""
+    extra = {"google": {"thought_signature": "sig"}}
+    function = {"name": "f", "arguments": "{}"}
+    given: list[dict[str, Any]] = [{"extra_content": extra}, {"extra_content": {}}, {}]
+    calls: list[dict[str, Any]] = [
+        {"id": f"c{n}", "type": "function", "function": function} | more for n, more in enumerate(given)
+    ]
+    request = _chat(messages=[USER, {"role": "assistant", "tool_calls": calls}, USER]).request
+
+    assert [call.signature for call in request.messages[1].tool_calls] == ["sig", None, None]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"reasoning_details": [{"type": "reasoning.other"}]}, "messages.1.reasoning_details.0.type"),
+        ({"reasoning_details": [{"type": "reasoning.encrypted"}]}, "messages.1.reasoning_details.0.data"),
+        ({"reasoning_details": [{"type": "reasoning.text", "txt": "x"}]}, "messages.1.reasoning_details.0.txt"),
+        ({"reasoning_details": "x"}, "messages.1.reasoning_details"),
+    ],
+)
+def test_reasoning_of_no_known_form_is_named(fields: dict[str, Any], path: str) -> None:
+    """A detail that cannot be sent back is refused with its place, not dropped."""
+    with pytest.raises(InvalidRequest) as caught:
+        _thought(**fields)
+    assert [violation.field for violation in caught.value.violations] == [path]
 
 
 def test_a_completion_has_the_defaults_of_its_endpoint() -> None:

@@ -10,7 +10,7 @@ import pytest
 from backends import contract
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
-from router.domain.fleet import Capability, PrivacyLevel
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 from router.domain.outcome import TokenUsage
 from router.domain.request import Objective, Placement, Priority, RequestProfile, Slo, StreamBreakAction
 from router.errors import InvalidRequest
@@ -52,8 +52,13 @@ def test_a_whole_conversation_is_carried_over() -> None:
             pb.Message(
                 role=pb.ROLE_ASSISTANT,
                 tool_calls=[
-                    pb.ToolCall(id="c1", name="look", arguments_json='{"x": 1}'),
+                    pb.ToolCall(id="c1", name="look", arguments_json='{"x": 1}', signature="s1"),
                     pb.ToolCall(id="c2", name="wait"),
+                ],
+                reasoning=[
+                    pb.ReasoningBlock(text="hm", signature="s2"),
+                    pb.ReasoningBlock(signature="data", redacted=True),
+                    pb.ReasoningBlock(text="unsigned"),
                 ],
             ),
             pb.Message(role=pb.ROLE_TOOL, tool_call_id="c1", text="a cat"),
@@ -81,8 +86,13 @@ def test_a_whole_conversation_is_carried_over() -> None:
             contract.Message(
                 role="assistant",
                 tool_calls=(
-                    contract.ToolCall(id="c1", name="look", arguments='{"x": 1}'),
+                    contract.ToolCall(id="c1", name="look", arguments='{"x": 1}', signature="s1"),
                     contract.ToolCall(id="c2", name="wait", arguments="{}"),
+                ),
+                reasoning=(
+                    contract.ReasoningBlock(text="hm", signature="s2"),
+                    contract.ReasoningBlock(signature="data", redacted=True),
+                    contract.ReasoningBlock(text="unsigned"),
                 ),
             ),
             contract.Message(role="tool", tool_call_id="c1", content="a cat"),
@@ -109,6 +119,14 @@ def test_sampling_keeps_unset_apart_from_zero() -> None:
     )
     assert isinstance(request.sampling.top_k, int)
     assert profile.max_output_tokens == 9
+    assert profile.parameters == {
+        Parameter.TEMPERATURE,
+        Parameter.SEED,
+        Parameter.TOP_K,
+        Parameter.STOP,
+        Parameter.TOP_LOGPROBS,
+        Parameter.MAX_OUTPUT_TOKENS,
+    }
 
 
 @dataclass(frozen=True)

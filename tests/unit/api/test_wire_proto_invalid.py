@@ -51,6 +51,10 @@ def call(**fields: str) -> pb.GenerateRequest:
     return said(user(), pb.Message(role=pb.ROLE_ASSISTANT, tool_calls=[pb.ToolCall(**fields)]))
 
 
+def thought(*blocks: pb.ReasoningBlock) -> pb.GenerateRequest:
+    return said(pb.Message(role=pb.ROLE_ASSISTANT, text="x", reasoning=blocks), user())
+
+
 def answer(**fields: bool | pb.JsonSchema) -> pb.GenerateRequest:
     form = pb.ResponseFormat(**fields)  # type: ignore[arg-type]  # a table of any field
     return pb.GenerateRequest(model="m", messages=[user()], response_format=form)
@@ -99,6 +103,15 @@ CONTENT = (
         said(pb.Message(role=pb.ROLE_USER, text="x", parts=[pb.ContentPart(text="y")])),
         ("messages[0].text",),
     ),
+    Case(
+        "reasoning of a user",
+        said(pb.Message(role=pb.ROLE_USER, text="x", reasoning=[pb.ReasoningBlock(text="hm")])),
+        ("messages[0].reasoning",),
+    ),
+    Case("empty reasoning", thought(pb.ReasoningBlock()), ("messages[0].reasoning[0]",)),
+    Case("redacted text", thought(pb.ReasoningBlock(text="x", redacted=True)), ("messages[0].reasoning[0]",)),
+    Case("redacted nothing", thought(pb.ReasoningBlock(redacted=True)), ("messages[0].reasoning[0]",)),
+    Case("much reasoning", thought(*[pb.ReasoningBlock(text="x")] * 257), ("messages[0].reasoning",)),
     Case("empty part", parts(pb.ContentPart(text="a"), pb.ContentPart()), ("messages[0].parts[1]",)),
     Case("many parts", parts(*[pb.ContentPart(text="a")] * 257), ("messages[0].parts",)),
     Case("image without source", parts(pb.ContentPart(image=pb.Image(mime_type="image/png"))), (IMG,)),

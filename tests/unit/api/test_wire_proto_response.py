@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta, Usage
+from backends.contract import Chunk, FinishReason, ReasoningBlock, TokenLogprob, ToolCallDelta, Usage
 from router.api.wire import proto_response as wire
 from router.dispatch.events import Finished, ModelListing, Pick, Rerouted, Routed
 from router.domain.decision import Candidate, Decision, Drop, DropReason, EstimateSource, HardwareLabel, Prediction
@@ -110,6 +110,18 @@ def test_a_chunk_of_everything_is_one_delta() -> None:
             )
         ],
     )
+
+
+def test_signatures_travel_with_what_they_sign() -> None:
+    """A block that ended comes whole, also alone; a call's signature comes with the call."""
+    blocks = (ReasoningBlock(text="hm", signature="s1"), ReasoningBlock(signature="data", redacted=True))
+
+    assert delta(Chunk(signed=blocks)) == pb.Delta(
+        signed=[pb.ReasoningBlock(text="hm", signature="s1"), pb.ReasoningBlock(signature="data", redacted=True)]
+    )
+    assert delta(Chunk(text="x", events=1, signed=blocks[:1])).signed[0].signature == "s1"
+    signed = Chunk(tool_calls=(ToolCallDelta(index=0, id="c", name="f", signature="s2"),), events=1)
+    assert delta(signed).tool_calls[0].signature == "s2"
 
 
 def test_reasoning_alone_carries_the_events() -> None:

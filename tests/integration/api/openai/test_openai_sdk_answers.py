@@ -9,7 +9,9 @@ from openai.types.chat import ChatCompletionMessageParam
 from backends.contract import (
     Chunk,
     FinishReason,
+    ReasoningBlock,
     TokenLogprob,
+    ToolCallDelta,
 )
 from router.dispatch.events import Rerouted
 from router.dispatch.scripted import ScriptedDirector, Step, finished, routed, sample_candidate
@@ -138,6 +140,32 @@ async def test_reasoning_arrives_apart_from_the_text(client: AsyncOpenAI, direct
     assert director.served[0][0].sampling.reasoning_effort == "low"
 
 
+async def test_signed_reasoning_goes_back_as_it_came(client: AsyncOpenAI, director: ScriptedDirector) -> None:
+    """What the SDK parsed of an answer, streamed and joined or whole, and sends back, has every signature of it."""
+    blocks = (ReasoningBlock(text="hm", signature="s1"), ReasoningBlock(signature="data", redacted=True))
+    call = ToolCallDelta(index=0, id="call00001", name="f", arguments="{}", signature="s3")
+    director.script = (
+        routed(),
+        Chunk(reasoning="hm", events=1),
+        Chunk(signed=blocks[:1]),
+        Chunk(signed=blocks[1:], events=1),
+        Chunk(tool_calls=(call,), events=1),
+        Chunk(finish_reason=FinishReason.TOOL_CALLS),
+        finished(),
+    )
+
+    answer = await client.chat.completions.create(model=MODEL, messages=ASK)
+    async with client.chat.completions.stream(model=MODEL, messages=ASK) as stream:
+        joined = await stream.get_final_completion()
+    for message in (answer.choices[0].message, joined.choices[0].message):
+        former = message.model_dump(exclude_none=True)
+        tool: ChatCompletionMessageParam = {"role": "tool", "tool_call_id": "call00001", "content": "ok"}
+        await client.chat.completions.create(model=MODEL, messages=[*ASK, former, tool])  # type: ignore[list-item]  # as SDK users do
+        back = director.served[-1][0].messages[1]
+        assert back.reasoning == blocks
+        assert [made.signature for made in back.tool_calls] == ["s3"]
+
+
 async def test_a_raw_prompt_is_completed(client: AsyncOpenAI, director: ScriptedDirector) -> None:
     """/v1/completions answers with text, usage and log probabilities in the form of that endpoint."""
     director.script = (routed(), Chunk(text="Hi!", logprobs=LOGPROBS, events=2), STOP, finished())
@@ -248,7 +276,7 @@ async def test_what_has_no_effect_is_named(client: AsyncOpenAI, director: Script
 
     former: list[ChatCompletionMessageParam] = [{"role": "assistant", "content": "a"}] * 100
     for turn in former:
-        turn["reasoning_content"] = "hm"  # type: ignore[typeddict-unknown-key]  # as answers have it
+        turn["reasoning_details"] = [{"type": "reasoning.summary", "summary": "s"}]  # type: ignore[typeddict-unknown-key]  # as OpenRouter's answers have it
     long = await client.chat.completions.with_raw_response.create(model=MODEL, messages=[*former, *ASK])
     raw = await client.chat.completions.with_raw_response.create(
         model=MODEL, messages=ASK, store=True, metadata={"a": "b"}, service_tier="auto", n=1
