@@ -30,7 +30,7 @@ _MALFORMED = b"data: {not of this wire\r\n\r\n"
 
 
 class GeminiServer(HttpWire):
-    """See the module. The Gemini API and Vertex AI's express mode take `KEY`, the rest of Vertex AI takes `BEARER`.
+    """See the module. The Gemini API and Vertex AI's express mode take the key, the rest of Vertex AI a bearer token.
 
     Attributes:
         finish: a finish reason to end every answer with.
@@ -38,8 +38,10 @@ class GeminiServer(HttpWire):
         bare_errors: an error inside a stream stands in it as it is, and not as an event.
     """
 
-    def __init__(self, *, models: Mapping[str, int] = MODELS) -> None:
+    def __init__(self, *, models: Mapping[str, int] = MODELS, key: str = KEY, bearer: str = BEARER) -> None:
         super().__init__()
+        self._key = key
+        self._bearer = bearer
         self._models = models
         self._serial = 0
         self.finish = ""
@@ -60,11 +62,11 @@ class GeminiServer(HttpWire):
     def _check_caller(self, exchange: Exchange, *, by_token: bool) -> None:
         key = exchange.headers.get("x-goog-api-key", "")
         if by_token:
-            if exchange.headers.get("authorization", "") != f"Bearer {BEARER}":
+            if exchange.headers.get("authorization", "") != f"Bearer {self._bearer}":
                 raise fault(401, "ACCESS_TOKEN_TYPE_UNSUPPORTED", {})
         elif not key:
             raise fault(403, "", {})
-        elif key != KEY:
+        elif key != self._key:
             raise fault(400, "API_KEY_INVALID", {})
 
     def _generate(self, exchange: Exchange, asked: re.Match[str]) -> None:
