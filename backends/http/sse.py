@@ -1,8 +1,8 @@
 """Server-sent events, decoded without I/O: bytes in, events out, the same however the bytes were cut.
 
 Follows the WHATWG event-stream format with two differences that model servers need: an event that the end of the stream
-leaves without its blank line still counts (some servers close right after the last line), and `id` and `retry` are
-ignored because nobody reconnects. Line ends are normalised to LF on the way in, so CRLF costs one replace per read, and
+leaves without its blank line still counts (some servers close right after the last line), and `retry` is ignored
+because nobody waits for long. Line ends are normalised to LF on the way in, so CRLF costs one replace per read, and
 the usual event of one `data:` line costs its share of one split.
 """
 
@@ -24,9 +24,12 @@ class EventTooLarge(ValueError):
 
 
 class SseDecoder:
-    """Feed it reads as they come, then close it."""
+    """Feed it reads as they come, then close it.
 
-    __slots__ = ("_after_cr", "_at_start", "_held", "_held_bytes", "_limit")
+    `first_id` and `last_id` are the ids of the first and the last event that had one, for who resumes a stream.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_held", "_held_bytes", "_limit", "first_id", "last_id")
 
     def __init__(self, *, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
@@ -34,6 +37,8 @@ class SseDecoder:
         self._held_bytes = 0
         self._after_cr = False
         self._at_start = True
+        self.first_id = b""
+        self.last_id = b""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that this read completed.
@@ -65,7 +70,7 @@ class SseDecoder:
             if block[:6] == b"data: " and b"\n" not in block:
                 events.append((b"", block[6:]))
             else:
-                _parse(block, events)
+                self._parse(block, events)
         return events
 
     def close(self) -> list[Event]:
@@ -76,7 +81,7 @@ class SseDecoder:
         self._held_bytes = 0
         events: list[Event] = []
         if rest:
-            _parse(rest, events)
+            self._parse(rest, events)
         return events
 
     def _hold(self, data: bytes) -> None:
@@ -104,19 +109,21 @@ class SseDecoder:
         self._at_start = False
         return data.removeprefix(_BOM)
 
-
-def _parse(block: bytes, events: list[Event]) -> None:
-    """Reads the lines of one event; comments, other fields and an event without data add nothing."""
-    name = b""
-    data: list[bytes] = []
-    for line in block.split(b"\n"):
-        if not line:
-            continue
-        field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"data":
-            data.append(value)
-        elif field == b"event":
-            name = value
-    if data:
-        events.append((name, b"\n".join(data)))
+    def _parse(self, block: bytes, events: list[Event]) -> None:
+        """Reads the lines of one event; comments, other fields and an event without data add nothing."""
+        name = b""
+        data: list[bytes] = []
+        for line in block.split(b"\n"):
+            if not line:
+                continue
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value
+            elif field == b"id" and b"\0" not in value:
+                self.last_id = value
+                self.first_id = self.first_id or value
+        if data:
+            events.append((name, b"\n".join(data)))

@@ -119,3 +119,18 @@ def test_an_event_of_several_megabytes_in_small_reads_passes() -> None:
     stream = b"data: " + payload + b"\n\n"
     reads = [stream[i : i + 4096] for i in range(0, len(stream), 4096)]
     assert decode(*reads) == [(b"", payload)]
+
+
+def test_ids_of_the_first_and_the_last_event_are_known() -> None:
+    """For who asks a server to go on where it stopped; half an event has no id yet."""
+    decoder = SseDecoder()
+    decoder.feed(b": hi\n\nid: 1:0\ndata: a\n\nid: 1:1\nevent: x\ndata: b\n\nid: 1:2\ndata: c")
+    assert (decoder.first_id, decoder.last_id) == (b"1:0", b"1:1")
+
+
+def test_text_in_events_keeps_its_spaces_and_lines() -> None:
+    """One space after the colon is the format's, all others are the text's; empty lines of data are line ends."""
+    assert decode(b"event: output\ndata:   a \ndata: \ndata: b\n\nevent: output\ndata: \ndata: \n\n") == [
+        (b"output", b"  a \n\nb"),
+        (b"output", b"\n"),
+    ]
