@@ -260,11 +260,12 @@ class MessagesDecoder:
 def _is_unknown(payload: bytes) -> bool:
     """Whether it is an event, or has a part, of a kind that is not read: its fields may have any form."""
     try:
+        kind = decode_typed(payload).type
+        if kind not in _READ_EVENTS:
+            return bool(kind)
         event = decode_types(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
-    if event.type not in _READ_EVENTS:
-        return bool(event.type)
     if event.content_block is not None:
         return event.content_block.type not in _READ_BLOCKS
     return event.delta is not None and bool(event.delta.type) and event.delta.type not in _READ_DELTAS

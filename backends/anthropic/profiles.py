@@ -26,12 +26,19 @@ def _names(*names: str) -> Mapping[str, str]:
 
 
 def _limit(what: str) -> LimitHeaders:
-    names = {part: f"anthropic-ratelimit-{what}-{part}" for part in ("limit", "remaining", "reset")}
-    return LimitHeaders(what="requests" if what == "requests" else "tokens", **names)
+    name = f"anthropic-ratelimit-{what}"
+    return LimitHeaders(
+        what="requests" if what == "requests" else "tokens",
+        limit=f"{name}-limit",
+        remaining=f"{name}-remaining",
+        reset=f"{name}-reset",
+    )
 
 
 _FAILURES = FailureRules(
     codes={
+        "authentication_error": AuthFailed,
+        "permission_error": AuthFailed,
         "not_found_error": ModelNotServed,
         "timeout_error": TimedOut,
         "billing_error": QuotaExhausted,

@@ -78,9 +78,8 @@ class Typed(msgspec.Struct, gc=False):
 
 
 class TypedParts(msgspec.Struct, gc=False):
-    """An event whose parts are of a kind that may be unknown."""
+    """An event whose parts may be of an unknown kind."""
 
-    type: str = ""
     content_block: Typed | None = None
     delta: Typed | None = None
 

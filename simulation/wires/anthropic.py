@@ -27,10 +27,11 @@ _MALFORMED = b"event: content_block_delta\ndata: {not of this wire\n\n"
 
 
 class EmulatedAnthropic(HttpWire):
-    """See the module. It takes `KEY` in either header, as the vendor does."""
+    """See the module. It takes its `key` in either header, as the vendor does."""
 
-    def __init__(self, *, models: Mapping[str, int] = MODELS) -> None:
+    def __init__(self, *, key: str = KEY, models: Mapping[str, int] = MODELS) -> None:
         super().__init__()
+        self.key = key
         self._models = models
         self._serial = 0
         self._prefixes: OrderedDict[str, None] = OrderedDict()
@@ -51,7 +52,7 @@ class EmulatedAnthropic(HttpWire):
         key = exchange.headers.get("x-api-key") or bearer
         if not key:
             raise refusal("authentication_error", "x-api-key header is required")
-        if key != KEY:
+        if key != self.key:
             raise refusal("authentication_error", "invalid x-api-key")
         if not version:
             raise refusal("invalid_request_error", "anthropic-version: header is required")
@@ -59,7 +60,7 @@ class EmulatedAnthropic(HttpWire):
             raise refusal("invalid_request_error", f'anthropic-version: "{version}" is not a valid version')
 
     def _create(self, exchange: Exchange, version: str) -> None:
-        self.seen.append({"headers": dict(exchange.headers), "body": msgspec.json.decode(exchange.body)})
+        self.note(exchange, msgspec.json.decode(exchange.body))
         if self.faults.status:
             raise self._fault()
         request = parse(exchange.body, version=version)

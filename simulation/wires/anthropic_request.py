@@ -81,13 +81,16 @@ def _ask(read: Body) -> Ask:
 def _cached_prefix(read: Body) -> tuple[str, int] | None:
     if not any("cache_control" in block for block in (*read.tools, *blocks_of(read.system))):
         return None
-    prefix = encode([read.model, read.tools, read.system])
-    return hashlib.sha256(prefix).hexdigest(), count_tokens(len(prefix))
+    return hashlib.sha256(encode([read.model, read.tools, read.system])).hexdigest(), _prefix_tokens(read)
+
+
+def _prefix_tokens(read: Body) -> int:
+    tools = count_tokens(len(encode(read.tools))) if read.tools else 0
+    return tools + sum(count_tokens(len(text_of(block))) for block in blocks_of(read.system))
 
 
 def _tokens(read: Body) -> int:
-    found = count_tokens(len(encode(read.tools))) if read.tools else 0
-    found += sum(count_tokens(len(text_of(block))) for block in blocks_of(read.system))
+    found = _prefix_tokens(read)
     for turn in read.messages:
         blocks = blocks_of(turn.content)
         images = sum(block["type"] == "image" for block in blocks)

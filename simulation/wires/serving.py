@@ -45,6 +45,7 @@ class HttpWire:
         self.port = 0
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._asked = asyncio.Event()
         self._left = asyncio.Event()
         self._timers: set[asyncio.TimerHandle] = set()
 
@@ -67,6 +68,15 @@ class HttpWire:
     def handle(self, exchange: Exchange) -> None:
         """Answers one request. Raises WireError where it refuses it."""
         raise NotImplementedError
+
+    def note(self, exchange: Exchange, body: Any) -> None:
+        """Keeps a request that asks for an answer among those that were seen."""
+        self.seen.append({"headers": dict(exchange.headers), "body": body})
+        self._asked.set()
+
+    async def asked(self) -> None:
+        """Waits until somebody has asked for an answer."""
+        await self._asked.wait()
 
     async def disconnected(self) -> None:
         """Waits until a client has left before its answer was complete."""
