@@ -19,7 +19,12 @@ _KNOWN = frozenset(HTTPStatus)
 
 
 class Exchange:
-    """One request and its response. `on_gone` is called once if the client leaves before the response is complete."""
+    """One request and its response.
+
+    Attributes:
+        on_gone: called once if the client leaves before the response is complete.
+        http10: answer as an old server does: a stream has no frames of its own, and ends with the connection.
+    """
 
     def __init__(
         self, connection: Connection, method: str, path: str, headers: dict[str, str], body: bytes, query: str = ""
@@ -31,8 +36,8 @@ class Exchange:
         self.body = body
         self.on_gone: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
+        self.http10 = False
         self._connection = connection
-        self._chunked = False
         self._done = False
 
     @property
@@ -50,23 +55,23 @@ class Exchange:
         if self._done:
             return
         extra["content_length"] = str(len(body))
-        self._connection.write(_head(status, content_type, extra) + body)
+        self._connection.write(_head(status, content_type, extra, http10=self.http10) + body)
         self._finish()
 
     def start_stream(self, *, content_type: str = "text/event-stream; charset=utf-8", **extra: str) -> None:
         """Sends the head of an event stream."""
-        self._chunked = True
-        extra["transfer_encoding"] = "chunked"
-        self._connection.write(_head(200, content_type, extra))
+        if not self.http10:
+            extra["transfer_encoding"] = "chunked"
+        self._connection.write(_head(200, content_type, extra, http10=self.http10))
 
     def send(self, data: bytes) -> None:
         if data and not self._done:
-            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._connection.write(self._framed(data))
 
     def end_stream(self, data: bytes = b"") -> None:
         if self._done:
             return
-        self._connection.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n")
+        self._connection.write(self._framed(data) + (b"" if self.http10 else b"0\r\n\r\n"))
         self._finish()
 
     def break_off(self) -> None:
@@ -81,9 +86,15 @@ class Exchange:
             if self.on_gone is not None:
                 self.on_gone()
 
+    def _framed(self, data: bytes) -> bytes:
+        return data if self.http10 or not data else b"%x\r\n%b\r\n" % (len(data), data)
+
     def _finish(self) -> None:
         self._done = True
-        self._connection.next()
+        if self.http10:
+            self._connection.close()
+        else:
+            self._connection.next()
 
 
 class Connection(asyncio.Protocol):
@@ -180,8 +191,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _head(status: int, content_type: str, extra: dict[str, str]) -> bytes:
+def _head(status: int, content_type: str, extra: dict[str, str], *, http10: bool = False) -> bytes:
     phrase = HTTPStatus(status).phrase if status in _KNOWN else "Emulated"  # vendors have statuses of their own
-    lines = [f"HTTP/1.1 {status} {phrase}", f"content-type: {content_type}", "x-emulated: true"]
+    lines = [f"HTTP/1.{0 if http10 else 1} {status} {phrase}", f"content-type: {content_type}", "x-emulated: true"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in extra.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
