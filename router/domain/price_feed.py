@@ -32,6 +32,7 @@ class FeedSettings:
         max_jump: a quote so many times as much, or as little, as the last good price is held.
         timeout_s: for one reading.
         backends: the only ones that it may price; empty: all.
+        refresh: of genai_prices: fetch the newest list, rather than go by the one that the package came with.
         credential: a reference, "env:NAME" or "file:PATH", of a bearer token.
     """
 
@@ -43,6 +44,7 @@ class FeedSettings:
     max_jump: float = 10.0
     timeout_s: float = 10.0
     backends: tuple[str, ...] = ()
+    refresh: bool = True
     credential: str | None = None
 
 

@@ -10,6 +10,10 @@ from router.domain.price_feed import FeedSettings
 from router.domain.pricing import Source
 
 
+class NothingToAsk(Exception):
+    """The fleet has nothing that this feed could price: an answer, and no failure."""
+
+
 class FeedFailed(Exception):
     """The feed could not be read; the message says why, for an operator."""
 

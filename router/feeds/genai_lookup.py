@@ -2,7 +2,8 @@
 
     python -P genai_lookup.py        reads one JSON request from stdin, writes one JSON answer to stdout
 
-Request: {"at": UNIX_SECONDS, "timeout_s": N, "url": URL or "", "asked": [[PROVIDER or "", BASE_URL or "", MODEL], ...]}
+Request: {"at": UNIX_SECONDS, "timeout_s": N, "url": URL or "", "refresh": BOOL,
+          "asked": [[PROVIDER or "", BASE_URL or "", MODEL], ...]}
 Answer:  {"refreshed": true or false, "error": "", "version": "0.2.3", "found": [null or {amounts}, ...]}
 
 It is a process because importing and parsing two thousand models would keep a router from its work for a tenth of a
@@ -37,13 +38,14 @@ def main() -> None:
     request = json.load(sys.stdin)
     # Whoever asked may be gone: this ends by itself.
     signal.alarm(int(request["timeout_s"]) + 2)
-    error = ""
+    error, fetched = "", None
     try:
         # Half of the time, so that without a network the other half is left for the old data.
         limit = httpx2.Timeout(request["timeout_s"] / 2.0)
-        fetched = genai_prices.UpdatePrices(url=request["url"] or DEFAULT_UPDATE_URL, request_timeout=limit).fetch()
+        if request["refresh"]:
+            fetched = genai_prices.UpdatePrices(url=request["url"] or DEFAULT_UPDATE_URL, request_timeout=limit).fetch()
     except Exception as failure:  # noqa: BLE001 - whatever is wrong with the network or the data, the old data is there
-        fetched, error = None, f"{type(failure).__name__}: {failure}"[:200]
+        error = f"{type(failure).__name__}: {failure}"[:200]
     data = fetched or get_snapshot()
     now = datetime.fromtimestamp(request["at"], UTC)
     found = [look_up(data, provider, url, model, now) for provider, url, model in request["asked"]]

@@ -1,8 +1,9 @@
 """List prices of hosted models, from the catalogue of the package genai-prices; the least of all sources.
 
-Which provider a backend is follows from its profile, or from its address. The package's newest data is fetched each
-time; without a network the data that the package came with may still confirm prices, or be the first. Work is done by
-`genai_lookup`, a process of its own.
+Which provider a backend is follows from its wire and profile, or from its address. With `refresh` the package's newest
+data is fetched each time, and without a network the data that the package came with may still confirm prices, or be the
+first; without `refresh` that data is all. Emulated backends have no list price: nobody is billed for them. Work is done
+by `genai_lookup`, a process of its own.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from router.clock import Clock
 from router.domain.fleet import Backend
 from router.domain.price_feed import FeedSettings
 from router.domain.pricing import Source
-from router.feeds.contract import FeedFailed, Quote
+from router.feeds.contract import FeedFailed, NothingToAsk, Quote
 
 log = structlog.get_logger(__name__)
+HOSTED = "hosted"
 PROGRAM = Path(__file__).with_name("genai_lookup.py")
+# Wires of one provider, where the hardware is hosted: the same wire may be spoken by an engine of one's own.
+PROVIDERS_OF_WIRES = {"anthropic": "anthropic", "gemini": "google", "bedrock": "aws"}
 # The providers whose dialects have profiles of their own; the address decides of the others.
 PROVIDERS = {
     "openai": "openai",
     "azure": "azure",
+    "azure_v1": "azure",
     "groq": "groq",
     "cerebras": "cerebras",
     "together": "together",
@@ -70,12 +75,13 @@ class GenaiPricesFeed:
     async def fetch(self) -> Sequence[Quote]:
         asked = list(questions(self._backends(), self.settings.backends))
         if not asked:
-            raise FeedFailed("no backend of the fleet is of a provider that has list prices")
+            raise NothingToAsk
         answer = await self._ask(
             {
                 "at": self._clock.time(),
                 "timeout_s": math.ceil(self.settings.timeout_s),
                 "url": self.settings.url,
+                "refresh": self.settings.refresh,
                 "asked": [[provider, url, upstream] for _, _, provider, url, upstream in asked],
             }
         )
@@ -83,13 +89,14 @@ class GenaiPricesFeed:
             self._refusal = answer["error"]
             log.info("price_list_fetched", feed=self.settings.name, error=self._refusal)
         state = "today's" if answer["refreshed"] else "as released"
+        is_second_best = self.settings.refresh and not answer["refreshed"]
         quotes = [
             Quote(
                 backend=backend,
                 model=model,
                 **{name: found.get(name) for name in _NUMBERS},
                 source=f"genai-prices {answer['version']}, {state}: {found['name']}",
-                fallback=not answer["refreshed"],
+                fallback=is_second_best,
             )
             for (backend, model, *_), found in zip(asked, answer["found"], strict=True)
             if found is not None
@@ -124,9 +131,11 @@ class GenaiPricesFeed:
 def questions(backends: Iterable[Backend], only: Sequence[str]) -> Iterable[tuple[str, str, str, str, str]]:
     """(backend, model, provider or "", base URL, the provider's name of the model) of all that may be in the list."""
     for backend in backends:
-        if only and backend.id not in only:
+        if backend.emulated or (only and backend.id not in only):
             continue
         provider = PROVIDERS.get(backend.profile, "")
+        if backend.hardware == HOSTED:
+            provider = PROVIDERS_OF_WIRES.get(backend.wire, provider)
         if provider or backend.address.startswith("https://"):
             for served in backend.models:
                 yield backend.id, served.model, provider, backend.address, served.name_upstream

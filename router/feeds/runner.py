@@ -21,7 +21,7 @@ from router.domain.price_feed import FeedReport, FeedSettings, FeedState, FeedSt
 from router.domain.pricing import PriceBook
 from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError, StaleVersion, StoreUnavailable
-from router.feeds.contract import FeedFailed, PriceFeed, Quote
+from router.feeds.contract import FeedFailed, NothingToAsk, PriceFeed, Quote
 from router.feeds.ledger import Entries, Key, enter
 from router.state.writes import ApplyResult, Write
 from router.telemetry.feed_metrics import FeedMetrics
@@ -177,6 +177,8 @@ class FeedRunner:
             raise FeedFailed(f"no answer within {settings.timeout_s:g} s") from None
         except FeedFailed:
             raise
+        except NothingToAsk:
+            return ()
         except Exception as error:
             log.exception("feed_fault", feed=settings.name)
             raise FeedFailed(f"the feed's program failed: {type(error).__name__}") from error

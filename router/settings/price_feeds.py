@@ -29,6 +29,7 @@ class FeedEntry(Strict):
     max_jump: Annotated[float, Field(gt=1)] = _FEED.max_jump
     timeout_s: PositiveSeconds = _FEED.timeout_s
     backends: list[str] = Field(default_factory=list)
+    refresh: bool = _FEED.refresh
     credential: str | None = None
 
     def settings(self) -> FeedSettings:

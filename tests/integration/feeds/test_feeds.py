@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
@@ -24,6 +24,7 @@ from router.domain.price_feed import FeedKind, FeedReport, FeedSettings, FeedSta
 from router.domain.pricing import Price, Source, book_of
 from router.errors import NotFound
 from router.feeds.build import build_feeds
+from router.feeds.contract import NothingToAsk
 from router.feeds.runner import FeedRunner
 from router.state.embedded import EmbeddedValkey
 from router.state.feed_board import FeedBoard
@@ -293,3 +294,31 @@ async def test_list_prices_come_from_the_catalogue() -> None:
         (bundled,) = await feed.fetch()
         assert (bundled.model, bundled.fallback, feed.source_kind) == ("l", True, Source.CATALOGUE)
         assert bundled.input_usd_per_mtok == pytest.approx(0.05)
+
+
+async def test_wires_of_one_provider_have_its_list_prices_without_a_network() -> None:
+    """Without refresh nobody is asked: hosted backends of Anthropic's, Google's and AWS's wires are priced at once."""
+    hosted = [
+        Backend(id=wire, wire=wire, address="http://nowhere", models=(ServedModel(model="m", upstream_name=name),))
+        for wire, name in (
+            ("anthropic", "claude-3-5-sonnet-20241022"),
+            ("gemini", "gemini-1.5-pro"),
+            ("bedrock", "meta.llama3-70b-instruct-v1:0"),
+        )
+    ]
+    own = replace(hosted[0], id="own", hardware="h100-sxm-80")
+    emulated = replace(hosted[0], id="emulated", emulated=True)
+    settings = FeedSettings(name="list", kind=FeedKind.GENAI_PRICES, refresh=False, timeout_s=20.0)
+    async with httpx.AsyncClient() as client:
+        (feed,) = build_feeds(
+            [settings], client=client, secret=lambda _: None, backends=lambda: [*hosted, own, emulated]
+        )
+        quotes = {quote.backend: quote for quote in await feed.fetch()}
+        assert {name: (q.input_usd_per_mtok, q.output_usd_per_mtok, q.fallback) for name, q in quotes.items()} == {
+            "anthropic": (3.0, 15.0, False),
+            "gemini": (1.25, 5.0, False),
+            "bedrock": (2.65, 3.5, False),
+        }
+        (feed,) = build_feeds([settings], client=client, secret=lambda _: None, backends=lambda: [emulated])
+        with pytest.raises(NothingToAsk):
+            await feed.fetch()
