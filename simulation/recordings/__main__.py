@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, help="the folder of recordings")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--verbose", action="store_true", help="how requests compare, and files that are none")
-    parser.add_argument("--ways", type=_ways, default=3, help="in how many ways each answer is cut (1 to 20; default 3)")
+    parser.add_argument("--ways", type=_ways, default=3, help="ways to cut each answer, 1 to 20 (default 3)")
     options = parser.parse_args(arguments)
     progress = _Progress()
     try:

@@ -64,24 +64,36 @@ _OF_A_CODE = {
     "serviceunavailableexception": "OVERLOADED",
 }
 # Words count only where no code says more, and under the statuses of a caller's mistake or of a limit.
-_OF_WORDS = (
-    (
-        {400, 413, 422, 429, 500},
-        r"context (?:length|window|size)|too many (?:input )?tokens|(?:prompt|input|request)[^.]{0,30} too long"
-        r"|exceeds? [^.]{0,40}(?:context|number of (?:input )?tokens|token (?:count|limit))|reduce the length"
-        r"|tokens? exceed(?:s|ed)?\b",
-        {"CONTEXT_TOO_LONG"},
-    ),
-    ({400, 403, 429}, r"credit balance|exceeded your current quota|spend limit|insufficient (?:quota|balance|funds|credit)",
-     {"QUOTA_EXHAUSTED"}),
-    ({400}, r"api key (?:not valid|provided|is invalid)|(?:invalid|incorrect) api key", {"AUTH_FAILED"}),
-    ({400, 403}, r"content (?:management )?policy|content filter|safety system|flagged", {"CONTENT_FILTERED"}),
-    ({400, 403, 404}, r"not a valid model|invalid model|model identifier is invalid|model[^.]{0,60}(?:not found|not exist)",
-     {"MODEL_NOT_SERVED"}),
-    ({400, 422}, r"\bmodel\b[^.]{0,60}not (?:supported|available|valid)", {"MODEL_NOT_SERVED", "BAD_REQUEST"}),
-    ({503}, r"loading model|model is loading|still loading|warming", {"WARMING"}),
-    ({429, 500, 502, 503}, r"queue is full|overloaded|server busy|at capacity|over capacity", {"OVERLOADED"}),
-)  # fmt: skip
+_OF_WORDS = tuple(
+    (frozenset(statuses), re.compile(words), frozenset(kinds))
+    for statuses, words, kinds in (
+        (
+            (400, 413, 422, 429, 500),
+            (
+                r"context (?:length|window|size)|too many (?:input )?tokens|(?:prompt|input|request)[^.]{0,30} too long"
+                r"|exceeds? [^.]{0,40}(?:context|number of (?:input )?tokens|token (?:count|limit))|reduce the length"
+                r"|tokens? exceed(?:s|ed)?\b"
+            ),
+            ("CONTEXT_TOO_LONG",),
+        ),
+        (
+            (400, 403, 429),
+            r"credit balance|exceeded your current quota|spend limit|insufficient (?:quota|balance|funds|credit)",
+            ("QUOTA_EXHAUSTED",),
+        ),
+        ((400,), r"api key (?:not valid|provided|is invalid)|(?:invalid|incorrect) api key", ("AUTH_FAILED",)),
+        ((400, 403), r"content (?:management )?policy|content filter|safety system|flagged", ("CONTENT_FILTERED",)),
+        (
+            (400, 403, 404),
+            r"not a valid model|invalid model|model identifier is invalid|model[^.]{0,60}(?:not found|not exist)",
+            ("MODEL_NOT_SERVED",),
+        ),
+        ((400, 422), r"\bmodel\b[^.]{0,60}not (?:supported|available|valid)", ("MODEL_NOT_SERVED", "BAD_REQUEST")),
+        ((503,), r"loading model|model is loading|still loading|warming", ("WARMING",)),
+        ((429, 500, 502, 503), r"queue is full|overloaded|server busy|(?:at|over) capacity", ("OVERLOADED",)),
+        ((200,), r"rate.limit", ("RATE_LIMITED",)),
+    )
+)
 
 
 def expected(status: int, headers: Mapping[str, str], body: bytes, *, wire: str, provider: str = "") -> frozenset[str]:
@@ -95,15 +107,15 @@ def expected(status: int, headers: Mapping[str, str], body: bytes, *, wire: str,
     if by_code and not (status == 404 and by_code[0] != "MODEL_NOT_SERVED"):
         return frozenset(by_code[:1])
     for statuses, words, kinds in _OF_WORDS:
-        if (status in statuses or status == 200) and re.search(words, text):
-            return frozenset(kinds)
+        if (status in statuses or status == 200) and words.search(text):
+            return kinds
     if status == 500 and provider in ("llamacpp", "llama_cpp"):
         return frozenset({"BAD_REQUEST"})  # it answers so to requests that it cannot take
     if status == 503:
         busy = wire in _BUSY_AT_503 or provider in ("vllm", "sglang", "together", "groq", "fireworks", "deepseek")
         return frozenset({"OVERLOADED"} if busy or "retry-after" in headers else {"UPSTREAM_FAULT", "OVERLOADED"})
     if status == 200:
-        return frozenset({"UPSTREAM_FAULT", "BAD_REQUEST", "OVERLOADED", "RATE_LIMITED"})
+        return frozenset({"BAD_REQUEST" if "invalid_request_error" in codes else "UPSTREAM_FAULT"})
     if status in _ANY_OF_A_STATUS:
         return frozenset(_ANY_OF_A_STATUS[status])
     if status < 400:
@@ -147,7 +159,7 @@ def _codes(value: Any) -> list[str]:
     """Every code, type, status and reason in the body, outermost first: the exact ones before the broad."""
     found = [
         str(inner[name]).lower()
-        for name in ("reason", "error_code", "code", "type", "status", "__type")
+        for name in ("reason", "error_code", "code", "type", "status", "status_code", "__type")
         for inner in _dicts(value)
         if isinstance(inner.get(name), str | int)
     ]

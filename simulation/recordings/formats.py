@@ -68,7 +68,7 @@ def read_file(file: Path) -> list[Interaction | Unreadable]:
         if file.suffix == ".json":
             documents = [json.loads(text)]
         else:
-            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506 - it is a safe loader
+            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -84,9 +84,10 @@ def read_file(file: Path) -> list[Interaction | Unreadable]:
 
 
 def _document(document: Any) -> Iterator[Interaction | Unreadable]:
+    if not isinstance(document, dict):
+        yield Unreadable(f"a document that is a {type(document).__name__}, not a mapping")
+        return
     try:
-        if not isinstance(document, dict):
-            raise Unreadable(f"a document that is a {type(document).__name__}, not a mapping")
         listed = document.get("interactions", document.get("http_interactions"))
         if isinstance(listed, list):
             for interaction in listed:

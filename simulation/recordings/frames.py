@@ -1,7 +1,7 @@
 """The frames of each wire, written and read in the plainest way, sharing no code with the adapters.
 
-The readers say what a recording holds, so a mistake in an adapter's decoder cannot hide in them. The writers put decoded
-events back into frames where a recorder kept no bytes.
+The readers say what a recording holds, so a mistake in an adapter's decoder cannot hide in them. The writers put
+decoded events back into frames where a recorder kept no bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def read_sse(body: bytes) -> list[SseEvent]:
     """The events of a whole stream, the last one also where its blank line is missing."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
     events: list[SseEvent] = []
-    name, data = "", []
+    name = ""
+    data: list[str] = []
     for line in [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")

@@ -104,9 +104,7 @@ async def judge(interaction: Interaction, *, transport: httpx.AsyncBaseTransport
     return verdict
 
 
-def _adapter(
-    found: Route, url: str, transport: httpx.AsyncBaseTransport, control: httpx.AsyncClient
-) -> Backend:
+def _adapter(found: Route, url: str, transport: httpx.AsyncBaseTransport, control: httpx.AsyncClient) -> Backend:
     spec = BackendSpec(
         id="recorded",
         wire=found.wire,
@@ -164,7 +162,7 @@ def _request(verdict: Verdict, wire: str, model: str) -> tuple[GenerateRequest, 
 
 
 def _least(wire: str, interaction: Interaction, model: str) -> GenerateRequest:
-    if wire == "openai_chat" and "/chat/" not in interaction.path or interaction.path.endswith("/api/generate"):
+    if (wire == "openai_chat" and "/chat/" not in interaction.path) or interaction.path.endswith("/api/generate"):
         return GenerateRequest(model=model, prompt="x")
     return GenerateRequest(model=model, messages=(Message(role="user", content="x"),))
 
@@ -185,7 +183,7 @@ async def _hear(backend: Backend, request: GenerateRequest, model: str) -> _Hear
             stream = backend.generate(request, upstream_model=model, request_id="recorded")
             async with contextlib.aclosing(stream):
                 async for chunk in stream:
-                    heard.chunks.append(chunk)  # noqa: PERF401 - what came before a failure is wanted as well
+                    heard.chunks.append(chunk)
     except BackendError as error:
         heard.error = error
     except TimeoutError:
@@ -205,11 +203,16 @@ def compare(chunks: Sequence[Chunk], error: BackendError | None, said: Said, int
         return [*wrong, f"failed with {error.code}: {error.message}"]
     reasoning = "".join(chunk.reasoning for chunk in chunks)
     finish = [str(chunk.finish_reason) for chunk in chunks if chunk.finish_reason is not None]
+    recorded_calls = [(call.call_id, call.name, call.arguments) for call in said.calls]
     for name, got, recorded in (
         ("text", text, said.text),
         ("reasoning", reasoning, said.reasoning),
         ("finish reason", finish, [said.finish]),
-        ("tool calls", _calls(chunks, finish), [(call.name, call.arguments) for call in said.calls]),
+        (
+            "tool calls",
+            _calls(chunks, finish, said),
+            [(call.call_id, call.name, call.arguments) for call in said.calls],
+        ),
     ):
         if got != recorded:
             wrong.append(f"{name}: {_brief(got, recorded)}")
@@ -233,21 +236,25 @@ def _failure(text: str, error: BackendError | None, said: Said) -> list[str]:
     return []
 
 
-def _calls(chunks: Sequence[Chunk], finish: list[str]) -> list[tuple[str, Any]]:
+def _calls(chunks: Sequence[Chunk], finish: list[str], said: Said) -> list[tuple[str, str, Any]]:
+    """The calls as they were put together; an id that had to be made up is left out."""
     calls: dict[int, list[str]] = {}
     for delta in (delta for chunk in chunks for delta in chunk.tool_calls):
         call = calls.setdefault(delta.index, ["", "", ""])
         for place, piece in enumerate((delta.id, delta.name, delta.arguments)):
             call[place] += piece or ""
-    unnamed = [("(a call without an id)", None) for call in calls.values() if not call[0]]
-    return unnamed + [(name, arguments_of(text, was_cut="length" in finish)) for _, name, text in calls.values()]
+    found = []
+    for number, (call_id, name, text) in enumerate(calls.values()):
+        made_up = number < len(said.calls) and not said.calls[number].call_id and call_id
+        found.append(("" if made_up else call_id or "none", name, arguments_of(text, was_cut="length" in finish)))
+    return found
 
 
 def _usage(usage: Usage | None, said: Said) -> list[str]:
     if usage is None:
         return ["usage: none was given"]
     if said.usage is None:
-        return [] if usage.estimated else [f"usage: {_counts(usage)} not marked as an estimate, though none was recorded"]
+        return [] if usage.estimated else ["usage: not marked as an estimate, though none was recorded"]
     counted = said.usage
     recorded = (counted.input, counted.cached, counted.written, counted.output, counted.reasoning)
     if _counts(usage) != recorded:

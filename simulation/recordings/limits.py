@@ -14,7 +14,7 @@ _COUNTED = {"requests": "requests", "request": "requests", "req": "requests", ""
 
 
 def remaining(headers: Mapping[str, str]) -> dict[str, frozenset[float]]:
-    """"requests" and "tokens" -> the remaining number of the tightest window; several where they are equally tight."""
+    """What is left of "requests" and of "tokens" in the tightest window of each; several if some are equally tight."""
     shares: dict[str, list[tuple[float, float]]] = {}
     for name, value in headers.items():
         if "ratelimit" not in name or "remaining" not in name:
@@ -24,9 +24,7 @@ def remaining(headers: Mapping[str, str]) -> dict[str, frozenset[float]]:
         if left is None or left < 0 or what is None:
             continue
         shares.setdefault(what, []).append((left / limit if limit else left, left))
-    return {
-        what: frozenset(left for share, left in found if share == min(found)[0]) for what, found in shares.items()
-    }
+    return {what: frozenset(left for share, left in found if share == min(found)[0]) for what, found in shares.items()}
 
 
 def _what(name: str) -> str | None:

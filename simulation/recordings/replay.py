@@ -8,6 +8,7 @@ import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from simulation.recordings.interaction import Interaction
@@ -34,7 +35,7 @@ def cuts(body: bytes, seed: int, many: int) -> list[Cut]:
     """`many` ways to cut a body: whole, then single bytes and pieces that part characters and line ends."""
     found = [Cut("whole", "length", (body,))]
     for number in range(1, many):
-        rng = random.Random(seed * 31 + number)  # noqa: S311 - repeatable, and no secret
+        rng = random.Random(seed * 31 + number)
         if number % 2:
             found.append(Cut("single bytes", "chunked", _pieces(body, _single_bytes(body, rng))))
         else:
@@ -44,7 +45,7 @@ def cuts(body: bytes, seed: int, many: int) -> list[Cut]:
 
 def _pieces(body: bytes, at: Sequence[int]) -> tuple[bytes, ...]:
     places = sorted({0, len(body), *(place for place in at if 0 < place < len(body))})
-    return tuple(body[a:b] for a, b in zip(places, places[1:], strict=False))
+    return tuple(body[a:b] for a, b in pairwise(places))
 
 
 def _single_bytes(body: bytes, rng: random.Random) -> list[int]:

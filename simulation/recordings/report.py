@@ -100,7 +100,11 @@ class Report:
             self._list(console, "Files that are no recordings by their names", self.library.others)
         self._list(console, "Unreadable", [f"{t.file}: {t.reason}" for t in self.library.unreadable])
         different = [v for v in self.verdicts if v.outcome == "different"]
-        lines = [f"{v.interaction.id} ({v.interaction.framing}, {_speaker(v)}): {d}" for v in different for d in v.differences]
+        lines = [
+            f"{v.interaction.id} ({v.interaction.framing}, {_speaker(v)}): {d}"
+            for v in different
+            for d in v.differences
+        ]
         self._list(console, "Different", lines)
         if self.is_clean:
             console.print(f"\nAll {total['replayed']} that are applicable replay equal.", highlight=False)

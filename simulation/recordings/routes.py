@@ -58,7 +58,7 @@ _REASONS: Final = (
     (r"/moderations$|/rerank|/classif", "moderation, reranking or classification"),
     (r"/model/.+/invoke(?:-with-response-stream)?$", "InvokeModel: a body of the model's own, not Converse"),
     (r":(?:streamR|r)awPredict$", "rawPredict: another vendor's body inside Vertex"),
-    (r"/(?:assistants|conversations|vector_stores|fine_tuning|evals|agents|interactions)(?:/|$)", "agents and training"),
+    (r"/(?:assistants|conversations|vector_stores|fine_tuning|evals|interactions)(?:/|$)", "agents or training"),
     (r"/completion$|(?<!/api)/generate(?:_stream)?$|/infill$", "an engine's native endpoint, not its OpenAI one"),
 )  # fmt: skip
 _OTHER_REASONS: Final = tuple((re.compile(pattern), reason) for pattern, reason in _REASONS)

@@ -28,7 +28,7 @@ def read(interaction: Interaction) -> Said:
         for block in message["content"]:
             _block(block, said)
             if block["type"] == "tool_use":
-                said.calls.append(Call(block["name"], block["input"]))
+                said.calls.append(Call(block["id"], block["name"], block["input"]))
         _end(message, message.get("usage") or {}, said)
         said.complete = True
         return said
@@ -44,13 +44,13 @@ def read(interaction: Interaction) -> Said:
                 _block(block, said)
                 if block["type"] == "tool_use":
                     given = json.dumps(block["input"]) if block.get("input") else ""
-                    calls[data["index"]] = [block["name"], given]
+                    calls[data["index"]] = [block["id"], block["name"], given]
             case "content_block_delta":
                 delta = data["delta"]
                 said.text += delta.get("text") or ""
                 said.reasoning += delta.get("thinking") or ""
                 if delta["type"] == "input_json_delta" and data["index"] in calls:
-                    calls[data["index"]][1] += delta["partial_json"]
+                    calls[data["index"]][2] += delta["partial_json"]
             case "message_delta":
                 counts.update(_given(data.get("usage")))
                 _end(data["delta"], {}, said)
@@ -60,7 +60,7 @@ def read(interaction: Interaction) -> Said:
                 said.failure = expected(200, {}, event.data.encode(), wire="anthropic")
     said.usage = _tokens(counts) if "output_tokens" in counts else None
     was_cut = said.finish == "length"
-    said.calls = [Call(name, arguments_of(text, was_cut=was_cut)) for _, (name, text) in sorted(calls.items())]
+    said.calls = [Call(i, n, arguments_of(text, was_cut=was_cut)) for _, (i, n, text) in sorted(calls.items())]
     return said
 
 

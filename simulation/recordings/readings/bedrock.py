@@ -43,8 +43,8 @@ def read(interaction: Interaction) -> Said:
         match event.kind:
             case "contentBlockStart":
                 used = (data.get("start") or {}).get("toolUse")
-                if used:
-                    calls[data["contentBlockIndex"]] = [used["name"], ""]
+                if used and used.get("type") != "server_tool_use":
+                    calls[data["contentBlockIndex"]] = [used["toolUseId"], used["name"], ""]
             case "contentBlockDelta":
                 _delta(data, said, calls)
             case "messageStop":
@@ -53,7 +53,7 @@ def read(interaction: Interaction) -> Said:
             case "metadata":
                 said.usage = _tokens(data.get("usage"))
     was_cut = said.finish == "length"
-    said.calls += [Call(name, arguments_of(text, was_cut=was_cut)) for _, (name, text) in sorted(calls.items())]
+    said.calls += [Call(i, n, arguments_of(text, was_cut=was_cut)) for _, (i, n, text) in sorted(calls.items())]
     return said
 
 
@@ -69,8 +69,10 @@ _STATUSES = {
 def _whole_block(block: dict[str, Any], said: Said) -> None:
     if "text" in block:
         said.text += block["text"]
-    elif "toolUse" in block:
-        said.calls.append(Call(block["toolUse"]["name"], block["toolUse"].get("input") or {}))
+    elif "toolUse" in block and block["toolUse"].get("type") != "server_tool_use":
+        said.calls.append(
+            Call(block["toolUse"]["toolUseId"], block["toolUse"]["name"], block["toolUse"].get("input") or {})
+        )
     elif "reasoningContent" in block:
         said.reasoning += (block["reasoningContent"].get("reasoningText") or {}).get("text") or ""
 
@@ -80,7 +82,7 @@ def _delta(data: dict[str, Any], said: Said, calls: dict[int, list[str]]) -> Non
     said.text += delta.get("text") or ""
     said.reasoning += (delta.get("reasoningContent") or {}).get("text") or ""
     if "toolUse" in delta and data["contentBlockIndex"] in calls:
-        calls[data["contentBlockIndex"]][1] += delta["toolUse"].get("input") or ""
+        calls[data["contentBlockIndex"]][2] += delta["toolUse"].get("input") or ""
 
 
 def _stop(reason: str, said: Said) -> None:

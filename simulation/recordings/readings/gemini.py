@@ -17,13 +17,16 @@ _FILTERED = frozenset(
         "BLOCKLIST",
         "PROHIBITED_CONTENT",
         "SPII",
+        "LANGUAGE",
         "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
         "MODEL_ARMOR",
     }
 )
-_FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "OTHER"})
+_FAILED = frozenset(
+    {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "OTHER"}
+)
 # Google's older clients ask for enumerations as numbers.
 _NUMBERED = {
     1: "STOP",
@@ -57,7 +60,8 @@ def read(interaction: Interaction) -> Said:
         counts.update({name: value for name, value in (event.get("usageMetadata") or {}).items() if value is not None})
     if said.finish == "stop" and said.calls:
         said.finish = "tool_calls"
-    said.usage = _tokens(counts)
+    if "candidatesTokenCount" in counts or not (said.text or said.calls):
+        said.usage = _tokens(counts)  # a count that leaves the output out is none
     return said
 
 
@@ -65,7 +69,7 @@ def _candidate(candidate: dict[str, Any], said: Said) -> None:
     for part in (candidate.get("content") or {}).get("parts") or ():
         if "functionCall" in part:
             call = part["functionCall"]
-            said.calls.append(Call(call["name"], call.get("args") or {}))
+            said.calls.append(Call(call.get("id") or "", call["name"], call.get("args") or {}))
         elif part.get("thought"):
             said.reasoning += part.get("text") or ""
         else:

@@ -22,7 +22,7 @@ def read(interaction: Interaction) -> Said:
         said.reasoning += message.get("thinking") or line.get("thinking") or ""
         for call in message.get("tool_calls") or ():
             function = call["function"]
-            said.calls.append(Call(function["name"], function.get("arguments") or {}))
+            said.calls.append(Call(call.get("id") or "", function["name"], function.get("arguments") or {}))
         if line.get("done_reason") in ("load", "unload"):  # a model was moved, nothing was generated
             said.failure = frozenset({"UPSTREAM_FAULT"})
         if line.get("done"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from simulation.recordings.errors import expected
@@ -23,18 +24,26 @@ _FINISH = {
 
 def read(interaction: Interaction) -> Said:
     said = Said()
-    calls: dict[int, dict[str, str]] = {}
     if interaction.is_document:
         payloads = [interaction.body.decode(), "[DONE]"]
     else:
         payloads = [event.data for event in read_sse(interaction.body)]
-    read_payloads(payloads, said, calls, excludes_reasoning="x.ai" in interaction.host or interaction.provider == "xai")
+    read_payloads(payloads, said, excludes_reasoning="x.ai" in interaction.host or interaction.provider == "xai")
     return said
 
 
-def read_payloads(
-    payloads: list[str], said: Said, calls: dict[int, dict[str, str]], *, excludes_reasoning: bool = False
-) -> None:
+@dataclass(slots=True)
+class _Piece:
+    """A call as far as it came. `place` is the index that it was given, `call_id` is "" where it has none."""
+
+    place: int | None
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
+def read_payloads(payloads: list[str], said: Said, *, excludes_reasoning: bool = False) -> None:
+    calls: list[_Piece] = []
     for payload in payloads:
         if payload.strip() == "[DONE]":
             said.complete = True
@@ -53,20 +62,21 @@ def read_payloads(
     if said.finish is None and said.complete and not said.failure:
         said.finish = "tool_calls" if calls else "stop"
     said.calls = [
-        Call(call["name"], arguments_of(call["arguments"], was_cut=said.finish == "length"))
-        for _, call in sorted(calls.items())
+        Call(call.call_id, call.name, arguments_of(call.arguments, was_cut=said.finish == "length")) for call in calls
     ]
     if said.usage is not None and said.usage.output == 0 and (said.text or said.reasoning or said.calls):
         said.usage = None  # a count that denies the output is none
 
 
-def _choice(choice: dict[str, Any], said: Said, calls: dict[int, dict[str, str]]) -> None:
+def _choice(choice: dict[str, Any], said: Said, calls: list[_Piece]) -> None:
     message = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
     content = message.get("content") or ""
     for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
         if part["type"] == "thinking":
             thought = part["thinking"]
-            said.reasoning += thought if isinstance(thought, str) else "".join(piece["text"] for piece in thought)
+            said.reasoning += (
+                thought if isinstance(thought, str) else "".join(piece.get("text") or "" for piece in thought)
+            )
         else:
             said.text += part.get("text") or ""
     said.text += message.get("refusal") or ""
@@ -74,19 +84,43 @@ def _choice(choice: dict[str, Any], said: Said, calls: dict[int, dict[str, str]]
     listed = list(message.get("tool_calls") or ())
     if message.get("function_call"):
         listed.append({"index": 0, "function": message["function_call"]})
-    for position, piece in enumerate(listed):
-        place = piece.get("index")
-        call = calls.setdefault(position if place is None else place, {"name": "", "arguments": ""})
+    for piece in listed:
         function = piece.get("function") or {}
-        call["name"] = call["name"] or function.get("name") or ""
+        call_id, name, place = piece.get("id") or "", function.get("name") or "", piece.get("index")
+        call = _continued(calls, place, call_id, name)
+        if call is None:
+            call = _Piece(place, call_id, "")
+            calls.append(call)
+        call.name = call.name or name
+        call.call_id = call.call_id or call_id
         given = function.get("arguments") or ""
-        call["arguments"] += given if isinstance(given, str) else json.dumps(given)
+        call.arguments += given if isinstance(given, str) else json.dumps(given)
     reason = choice.get("finish_reason")
     if reason in ("error", "abort"):
         said.failure = frozenset({"UPSTREAM_FAULT", "OVERLOADED"})
     elif reason and said.finish is None:
         said.finish = _FINISH.get(reason, "stop")
         said.complete = True
+
+
+def _continued(calls: list[_Piece], place: int | None, call_id: str, name: str) -> _Piece | None:
+    """The call that a piece goes on with; None where it begins one, on servers that give all the same index, too."""
+    call = next((call for call in reversed(calls) if call.place == place), None)
+    if call is None or (call_id and call.call_id and call_id != call.call_id):
+        return None
+    if place is None and name and not call_id:
+        return None
+    if not name or not call.name or call_id == call.call_id != "":
+        return call
+    return call if name == call.name and not _is_json(call.arguments) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:
@@ -99,7 +133,7 @@ def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:
         reasoning = usage.get("reasoning_tokens") or 0
     output = usage["completion_tokens"]
     if excludes_reasoning:
-        output = usage["total_tokens"] - usage["prompt_tokens"]
+        output = max(output, (usage.get("total_tokens") or 0) - (usage.get("prompt_tokens") or 0))
     written = prompt.get("cache_write_tokens") or 0
     return Tokens(
         input=usage.get("prompt_tokens") or 0, cached=cached, written=written, output=output, reasoning=reasoning

@@ -25,7 +25,7 @@ def read(interaction: Interaction) -> Said:
                 break
             parts += _part(event.payload)
         payloads = [event.data for event in read_sse(parts)]
-    openai.read_payloads(payloads, said, {})
+    openai.read_payloads(payloads, said)
     return said
 
 

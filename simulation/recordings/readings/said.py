@@ -24,8 +24,12 @@ class Tokens:
 
 @dataclass(slots=True)
 class Call:
-    """A call of a tool; `arguments` is the JSON value, or the text where that is none (a call that was cut off)."""
+    """A call of a tool. `call_id` is "" where the service gave none.
 
+    `arguments` is the JSON value, or the text where that is none (a call that was cut off).
+    """
+
+    call_id: str
     name: str
     arguments: Any
 

@@ -29,7 +29,8 @@ def read(body: Mapping[str, Any]) -> Asked:
 def _turn(message: Mapping[str, Any]) -> Turn:
     turn = Turn(role="assistant" if message["role"] == "assistant" else "user")
     content = message["content"]
-    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+    blocks: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    for block in blocks:
         match block["type"]:
             case "text":
                 turn.text += block["text"]
