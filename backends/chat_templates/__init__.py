@@ -1,0 +1,1 @@
+"""The templates that come with the router, and where others are read from."""
