@@ -3,6 +3,7 @@
 from backends.aws.region import PATTERN
 from backends.aws.sagemaker.dialects import DIALECTS
 from backends.contract import Backend
+from backends.openai.options import OPTIONS as CONTAINER_OPTIONS
 from backends.spec import BackendSpec
 from backends.wire import Option, Resources, Wire
 
@@ -27,6 +28,7 @@ WIRE = Wire(
         ),
         "inference_component": Option(help="the inference component on the endpoint", pattern=_NAME),
         "target_variant": Option(help="the production variant of the endpoint", pattern=_NAME),
+        **{name: CONTAINER_OPTIONS[name] for name in ("usage", "without", "reasoning_back", "extra_body")},
     },
     extra="aws",
 )

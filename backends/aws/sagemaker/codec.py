@@ -11,6 +11,7 @@ from backends.contract import Backend, GenerateRequest
 from backends.errors import Unsupported
 from backends.http.exchange import FailureReader, Outgoing
 from backends.openai.encode import encode
+from backends.openai.options import bound
 from backends.openai.profile import Profile
 from backends.spec import BackendSpec
 from backends.wire import Resources, find_dialect
@@ -48,5 +49,5 @@ class EndpointCodec:
 
 def build(spec: BackendSpec, resources: Resources) -> Backend:
     """Raises what `backends.registry.build` says."""
-    codec = EndpointCodec(find_dialect(DIALECTS, spec.profile), spec.options)
+    codec = EndpointCodec(bound(find_dialect(DIALECTS, spec.profile), spec), spec.options)
     return bind(spec, resources, codec, service="sagemaker")

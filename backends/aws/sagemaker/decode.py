@@ -6,7 +6,7 @@ sent events; some send one JSON document per line, one document, or the list tha
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,8 +40,8 @@ class _Generation(msgspec.Struct):
 class _Line(msgspec.Struct):
     """As much of a line as says that it is an event of the chat wire."""
 
-    choices: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    choices: Any = None
+    error: Any = None
 
 
 _read_generation = msgspec.json.Decoder(list[_Generation] | _Generation).decode
@@ -56,15 +56,16 @@ class PayloadDecoder:
         self._frames = EventStreamDecoder()
         self._inner = ChatDecoder(profile, read_failure=read_failure)
         self._form: Form = "unknown"
+        self._is_whole = False
         self._kept = bytearray()  # of a document, or of a line that is not complete
 
     @property
     def done(self) -> bool:
-        return self._inner.done
+        return self._is_whole or self._inner.done
 
     @property
     def ended(self) -> bool:
-        return self._inner.ended
+        return self._is_whole or self._inner.ended
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that one read makes.
@@ -106,6 +107,7 @@ class PayloadDecoder:
         generations = found if isinstance(found, list) else [found]
         if not generations:
             raise ProtocolViolation("a JSON list without an answer")
+        self._is_whole = True
         return [_chunk(generations[0])]
 
     def _take(self, payload: bytes) -> list[Chunk]:
