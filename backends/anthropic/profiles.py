@@ -83,7 +83,7 @@ _TABLE = (
         capabilities=frozenset({"tools", "vision"}),
         probe=OPENAI["llama_cpp"].probe,
         is_lenient=True,
-        named_choice=False,
+        obeys_choice=False,
     ),
 )
 

@@ -17,14 +17,14 @@ def add_tools(body: dict[str, Any], request: GenerateRequest, profile: Profile) 
     """Adds `tools` and `tool_choice`."""
     choice = request.tool_choice
     if request.tools:
-        if choice is not None and choice.mode == "none" and not profile.named_choice:
+        if choice is not None and choice.mode == "none" and not profile.obeys_choice:
             return  # what it does not know it cannot call
         body["tools"] = [_tool(tool) for tool in request.tools]
         if choice is not None:
             body["tool_choice"] = _choice(choice, profile)
     elif choice is not None and choice.mode in ("required", "function"):
         raise unsupported(profile, "tool_choice", "a forced call without tools")
-    elif profile.named_choice:
+    elif profile.obeys_choice:
         _declare_called(body)
 
 
@@ -45,10 +45,10 @@ def _schema(tool: Tool) -> Any:
 
 def _choice(choice: ToolChoice, profile: Profile) -> dict[str, Any]:
     wire: dict[str, Any]
+    if choice.mode in ("required", "function") and not profile.obeys_choice:
+        raise unsupported(profile, "tool_choice", "a forced call")
     match choice.mode:
         case "function":
-            if not profile.named_choice:
-                raise unsupported(profile, "tool_choice", "a function by its name")
             wire = {"type": "tool", "name": choice.name}
         case "required":
             wire = {"type": "any"}

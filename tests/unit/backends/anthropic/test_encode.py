@@ -193,9 +193,9 @@ def test_choices_of_a_tool(choice: ToolChoice, sent: dict[str, Any]) -> None:
 
 
 def test_choices_an_engine_does_not_know() -> None:
-    """Where no tool can be named, one cannot be forced, and forbidding them means not to speak of them."""
-    forced = ToolChoice(mode="function", name="f")
-    assert refused(profile="llama_cpp", tools=(TOOL,), tool_choice=forced) == "tool_choice"
+    """Where no call can be forced it is refused, and forbidding calls means not to speak of tools."""
+    for forced in (ToolChoice(mode="function", name="f"), ToolChoice(mode="required")):
+        assert refused(profile="llama_cpp", tools=(TOOL,), tool_choice=forced) == "tool_choice"
     assert "tools" not in body(profile="llama_cpp", tools=(TOOL,), tool_choice=ToolChoice(mode="none"))
     assert refused(tool_choice=ToolChoice(mode="required")) == "tool_choice"
 
