@@ -151,7 +151,8 @@ class GeminiDecoder:
             index=self._calls,
             id=call.id or new_call_id(),
             name=call.name,
-            arguments="{}" if arguments is None else arguments.decode(),
+            # A document that came whole is laid out for people to read.
+            arguments="{}" if arguments is None else msgspec.json.format(arguments, indent=-1).decode(),
             signature=signature,
         )
         self._calls += 1
