@@ -58,6 +58,9 @@ class ScriptedStage:
 class OpenAIStage:
     """Speaks the chat wire; failures before the first step are HTTP statuses, later ones are events in the stream."""
 
+    WIRE = "openai_chat"
+    PROFILE = "vllm"
+    DONE = b"data: [DONE]\n\n"
     STATUSES: dict[str, tuple[int, bytes]] = {  # noqa: RUF012 - a table
         "RATE_LIMITED": (429, b'{"error":{"message":"slow down","code":"rate_limit_exceeded"}}'),
         "QUOTA_EXHAUSTED": (429, b'{"error":{"message":"pay first","code":"insufficient_quota"}}'),
@@ -88,7 +91,7 @@ class OpenAIStage:
         self._gates: dict[str, asyncio.Event] = {}
         server.answer = self._answer
         self.backend = build(
-            BackendSpec(id="b", wire="openai_chat", profile="vllm", base_url=base_url),
+            BackendSpec(id="b", wire=self.WIRE, profile=self.PROFILE, base_url=base_url),
             transport=transport,
             control=control,
             env={},
@@ -117,7 +120,7 @@ class OpenAIStage:
         for step in self._script:
             pieces.extend(self._pieces(step))
         if isinstance(self._script[-1], scripted.Finish):
-            return Reply([*pieces, b"data: [DONE]\n\n"])
+            return Reply([*pieces, self.DONE])
         return Reply(pieces, framing="close")
 
     def _pieces(self, step: scripted.Step) -> list[bytes | asyncio.Event]:
@@ -148,6 +151,41 @@ class OpenAIStage:
                 raise AssertionError("no scenario of the contract uses this step")
 
 
+class MessagesStage(OpenAIStage):
+    """Speaks the Messages wire: text and reasoning in blocks that nobody opened, which engines send too."""
+
+    WIRE = "anthropic"
+    PROFILE = "anthropic"
+    DONE = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    REASONS: dict[str, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}  # noqa: RUF012 - a table
+
+    def _pieces(self, step: scripted.Step) -> list[bytes | asyncio.Event]:
+        match step:
+            case scripted.Text():
+                kind = "thinking" if step.reasoning else "text"
+                delta = {"type": f"{kind}_delta", kind: step.reasoning or step.text}
+                return [_event({"type": "content_block_delta", "delta": delta})] * step.times
+            case scripted.Call():
+                block = {"type": "tool_use", "id": step.id, "name": step.name, "input": {}}
+                delta = {"type": "input_json_delta", "partial_json": step.arguments}
+                return [
+                    _event({"type": "content_block_start", "index": step.index, "content_block": block}),
+                    _event({"type": "content_block_delta", "index": step.index, "delta": delta}),
+                ]
+            case scripted.Count():
+                return [_event({"type": "message_delta", "usage": _messages_usage(step.usage)})]
+            case scripted.Finish():
+                counts = {"usage": _messages_usage(step.usage)} if step.usage else {}
+                return [
+                    _event({"type": "message_delta", "delta": {"stop_reason": self.REASONS[step.reason]}, **counts})
+                ]
+            case scripted.Fail():
+                status, _ = self.STATUSES[step.code]
+                return [_event({"type": "error", "error": {"message": step.message, "code": status}})]
+            case _:
+                return super()._pieces(step)
+
+
 def _event(value: object) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
@@ -161,6 +199,18 @@ def _usage(usage: Usage) -> dict[str, object]:
     }
 
 
+def _messages_usage(usage: Usage) -> dict[str, object]:
+    return {
+        "input_tokens": usage.input - usage.cached_input,
+        "cache_read_input_tokens": usage.cached_input,
+        "output_tokens": usage.output,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning},
+    }
+
+
+STAGES: dict[str, type[OpenAIStage]] = {"openai_chat": OpenAIStage, "anthropic": MessagesStage}
+
+
 class Harness:
     """Sets the stage for one kind of backend and clears it afterwards."""
 
@@ -171,13 +221,13 @@ class Harness:
     async def stage(self, script: Sequence[scripted.Step]) -> Stage:
         if self.kind == "scripted":
             return ScriptedStage(script)
-        return await self._openai(script, None)
+        return await self._served(script, None)
 
     async def unreachable(self) -> Stage:
         """Nobody listens there."""
         if self.kind == "scripted":
             return ScriptedStage([scripted.Fail(code="CONNECT_FAILED")])
-        return await self._openai([scripted.Finish()], "http://127.0.0.1:9")
+        return await self._served([scripted.Finish()], "http://127.0.0.1:9")
 
     async def sick(self) -> Stage:
         """A backend whose probe must say so."""
@@ -187,12 +237,15 @@ class Harness:
             return stage
         return await self.unreachable()
 
-    async def _openai(self, script: scripted.Script, base_url: str | None) -> OpenAIStage:
+    async def _served(self, script: scripted.Script, base_url: str | None) -> OpenAIStage:
+        wire, _, carrier = self.kind.partition("/")
         server = await self._stack.enter_async_context(LoopbackServer(lambda _: Reply()))
-        transport = make_transport(self.kind.rpartition("/")[2])
+        transport = make_transport(carrier)
         self._stack.push_async_callback(transport.aclose)
         control = await self._stack.enter_async_context(httpx.AsyncClient())
-        return OpenAIStage(script, transport=transport, control=control, server=server, base_url=base_url or server.url)
+        return STAGES[wire](
+            script, transport=transport, control=control, server=server, base_url=base_url or server.url
+        )
 
 
 def make_transport(name: str) -> httpx.AsyncBaseTransport:
@@ -203,7 +256,7 @@ def make_transport(name: str) -> httpx.AsyncBaseTransport:
     return FastTransport()
 
 
-KINDS = ("scripted", "openai_chat/httpx", "openai_chat/fast")
+KINDS = ("scripted", "openai_chat/httpx", "openai_chat/fast", "anthropic/fast")
 
 
 @contextlib.asynccontextmanager
