@@ -21,13 +21,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from backends.chat_templates.sources import BUILTIN, Source, read_source
+from backends.chat_templates.sources import Source, read_source
 from backends.contract import GenerateRequest, ImagePart, Message, Tool
 from backends.errors import Unsupported
-
-# The option's values, for `backends.wire.Option`.
-PATTERN = "|".join((*BUILTIN, r"file:.+"))
-HELP = f"the chat template of the model: {', '.join(BUILTIN)}, or file:PATH of its .jinja or tokenizer_config.json"
 
 MAX_RENDERED_CHARS = 8 * 1024 * 1024
 MAX_RENDER_S = 2.0

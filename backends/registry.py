@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import httpx
 
-from backends import anthropic, gemini, llama_embedded, ollama, openai, scripted
+from backends import anthropic, gemini, llama_embedded, ollama, openai, replicate, scripted
 from backends.aws import bedrock, sagemaker
 from backends.contract import Backend
 from backends.spec import BackendSpec
@@ -16,7 +16,17 @@ from backends.wire import Resources, Wire
 WIRES: Mapping[str, Wire] = MappingProxyType(
     {
         wire.name: wire
-        for wire in (openai.WIRE, llama_embedded.WIRE, anthropic.WIRE, gemini.WIRE, ollama.WIRE, bedrock.WIRE, sagemaker.WIRE, scripted.WIRE)
+        for wire in (
+            openai.WIRE,
+            llama_embedded.WIRE,
+            anthropic.WIRE,
+            gemini.WIRE,
+            ollama.WIRE,
+            bedrock.WIRE,
+            sagemaker.WIRE,
+            replicate.WIRE,
+            scripted.WIRE,
+        )
     }
 )
 

@@ -50,6 +50,10 @@ _BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 BUILTIN = tuple(_BUILTIN)
 
+# The option's values, for `backends.wire.Option`.
+PATTERN = "|".join((*BUILTIN, r"file:.+"))
+HELP = f"the chat template of the model: {', '.join(BUILTIN)}, or file:PATH of its .jinja or tokenizer_config.json"
+
 
 def read_source(option: str) -> Source:
     """The template of that name, or of that file.
