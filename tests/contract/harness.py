@@ -152,11 +152,12 @@ class OpenAIStage:
 
 
 class MessagesStage(OpenAIStage):
-    """Speaks the Messages wire: text and reasoning in blocks that nobody opened, which engines send too."""
+    """Speaks the Messages wire, in as few events as it can be spoken: blocks that nobody opened, calls at once."""
 
     WIRE = "anthropic"
     PROFILE = "anthropic"
     DONE = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    ERRORS: dict[str, str] = {"RATE_LIMITED": "rate_limit_error", "OVERLOADED": "overloaded_error"}  # noqa: RUF012 - a table
     REASONS: dict[str, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}  # noqa: RUF012 - a table
 
     def _pieces(self, step: scripted.Step) -> list[bytes | asyncio.Event]:
@@ -166,22 +167,18 @@ class MessagesStage(OpenAIStage):
                 delta = {"type": f"{kind}_delta", kind: step.reasoning or step.text}
                 return [_event({"type": "content_block_delta", "delta": delta})] * step.times
             case scripted.Call():
-                block = {"type": "tool_use", "id": step.id, "name": step.name, "input": {}}
-                delta = {"type": "input_json_delta", "partial_json": step.arguments}
-                return [
-                    _event({"type": "content_block_start", "index": step.index, "content_block": block}),
-                    _event({"type": "content_block_delta", "index": step.index, "delta": delta}),
-                ]
+                called = msgspec.json.decode(step.arguments)
+                block = {"type": "tool_use", "id": step.id, "name": step.name, "input": called}
+                return [_event({"type": "content_block_start", "index": step.index, "content_block": block})]
             case scripted.Count():
                 return [_event({"type": "message_delta", "usage": _messages_usage(step.usage)})]
             case scripted.Finish():
                 counts = {"usage": _messages_usage(step.usage)} if step.usage else {}
-                return [
-                    _event({"type": "message_delta", "delta": {"stop_reason": self.REASONS[step.reason]}, **counts})
-                ]
+                ending = {"stop_reason": self.REASONS[step.reason]}
+                return [_event({"type": "message_delta", "delta": ending, **counts})]
             case scripted.Fail():
-                status, _ = self.STATUSES[step.code]
-                return [_event({"type": "error", "error": {"message": step.message, "code": status}})]
+                name = self.ERRORS.get(step.code, "api_error")
+                return [_event({"type": "error", "error": {"type": name, "message": step.message}})]
             case _:
                 return super()._pieces(step)
 
@@ -243,9 +240,8 @@ class Harness:
         transport = make_transport(carrier)
         self._stack.push_async_callback(transport.aclose)
         control = await self._stack.enter_async_context(httpx.AsyncClient())
-        return STAGES[wire](
-            script, transport=transport, control=control, server=server, base_url=base_url or server.url
-        )
+        url = base_url or server.url
+        return STAGES[wire](script, transport=transport, control=control, server=server, base_url=url)
 
 
 def make_transport(name: str) -> httpx.AsyncBaseTransport:
