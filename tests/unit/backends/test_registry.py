@@ -18,6 +18,9 @@ from backends.wire import UnknownProfile
 
 URL = "http://127.0.0.1:1"
 
+# Options that a profile cannot do without.
+NEEDED = {("gemini", "vertex"): {"project": "our-project", "location": "global"}}
+
 
 @pytest.fixture
 async def control() -> AsyncIterator[httpx.AsyncClient]:
@@ -33,7 +36,8 @@ async def test_every_wire_and_profile_can_be_built(control: httpx.AsyncClient) -
     """Each name that is offered makes a backend that knows its spec."""
     for wire in WIRES.values():
         for dialect in wire.profiles:
-            spec = BackendSpec(id="b", wire=wire.name, profile=dialect, base_url=URL)
+            options = NEEDED.get((wire.name, dialect), {})
+            spec = BackendSpec(id="b", wire=wire.name, profile=dialect, base_url=URL, options=options)
             assert made(spec, control).spec is spec
 
 
