@@ -208,11 +208,7 @@ def compare(chunks: Sequence[Chunk], error: BackendError | None, said: Said, int
         ("text", text, said.text),
         ("reasoning", reasoning, said.reasoning),
         ("finish reason", finish, [said.finish]),
-        (
-            "tool calls",
-            _calls(chunks, finish, said),
-            [(call.call_id, call.name, call.arguments) for call in said.calls],
-        ),
+        ("tool calls", _calls(chunks, finish, said), recorded_calls),
     ):
         if got != recorded:
             wrong.append(f"{name}: {_brief(got, recorded)}")
