@@ -14,7 +14,6 @@ import pytest
 
 from backends.contract import (
     Backend,
-    Chunk,
     FinishReason,
     GenerateRequest,
     ImagePart,
@@ -26,7 +25,6 @@ from backends.contract import (
     Tool,
     ToolCall,
     ToolChoice,
-    Usage,
 )
 from backends.errors import (
     AuthFailed,
@@ -44,6 +42,7 @@ from backends.errors import (
 )
 from simulation.wires.anthropic import EmulatedAnthropic
 from simulation.wires.anthropic_answer import REDACTED_TRIGGER, REFUSAL_TRIGGER
+from tests.contract.answers import Answer
 from tests.contract.emulated import SECRET, Adapters, adapters, ask, ask_until_broken
 
 MODEL = "claude-emulated"
@@ -54,27 +53,6 @@ WEATHER = Tool(name="get_weather", parameters=CITY, strict=True)
 
 def asking(*messages: Message, **more: Any) -> GenerateRequest:
     return GenerateRequest(model=MODEL, messages=messages or (Message(role="user", content="Hello"),), **more)
-
-
-class Answer:
-    """Chunks, put together."""
-
-    def __init__(self, chunks: list[Chunk]) -> None:
-        self.chunks = chunks
-        self.text = "".join(chunk.text for chunk in chunks)
-        self.reasoning = "".join(chunk.reasoning for chunk in chunks)
-        self.signed = tuple(block for chunk in chunks for block in chunk.signed)
-        self.finish = [chunk.finish_reason for chunk in chunks if chunk.finish_reason is not None]
-        self.usage: Usage = [chunk.usage for chunk in chunks if chunk.usage is not None][-1]
-        calls: dict[int, ToolCall] = {}
-        for delta in (delta for chunk in chunks for delta in chunk.tool_calls):
-            call = calls.setdefault(delta.index, ToolCall(id=delta.id or "", name=delta.name or "", arguments=""))
-            calls[delta.index] = msgspec.structs.replace(call, arguments=call.arguments + delta.arguments)
-        self.calls = tuple(calls.values())
-
-    def as_message(self) -> Message:
-        """As it goes back with the next turn."""
-        return Message(role="assistant", content=self.text, tool_calls=self.calls, reasoning=self.signed)
 
 
 class Bench:
@@ -112,13 +90,14 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 )
 async def test_text_in_both_versions(bench: Bench, profile: str, version: str, header: str) -> None:
     """Text, its end, its counts and the limits' headroom arrive, and the key goes where the version wants it."""
-    answer = await bench.ask(asking(), bench.backend(profile))
+    chunks = await ask(bench.backend(profile), asking())
+    answer = Answer(chunks)
     assert answer.text.startswith("Emulated answer of claude-emulated")
     assert answer.finish == [FinishReason.STOP]
-    assert answer.usage.output == sum(chunk.events for chunk in answer.chunks) > 1
+    assert answer.usage.output == answer.events > 1
     assert answer.usage.input > 0
     assert not answer.usage.estimated
-    signals = answer.chunks[0].signals
+    signals = chunks[0].signals
     assert signals is not None
     assert signals.headroom is not None
     assert signals.headroom.requests is not None
@@ -152,7 +131,7 @@ async def test_a_conversation_of_many_turns(bench: Bench) -> None:
     assert bench.sent["system"] == [{"type": "text", "text": "Be short"}]
     assert bench.sent["metadata"] == {"user_id": "u-1"}
     assert answer.usage.input > 512
-    assert answer.chunks[-1].stop_sequence == "answer"
+    assert answer.stop_sequence == "answer"
     assert answer.finish == [FinishReason.STOP]
 
 
