@@ -1,7 +1,8 @@
 """Load from an engine's Prometheus text, by exact names.
 
 A name that is not there is None, "the engine does not say", never zero: an idle engine and one that renamed its gauge
-must not look alike. Each signal has its names newest first, because engines rename gauges between versions.
+must not look alike. Each signal has its names newest first, because engines rename gauges between versions. A name may
+come with labels that a sample must have, `name{kind="waiting"}`, where one gauge counts several things.
 """
 
 from __future__ import annotations
@@ -51,24 +52,37 @@ def _newest(series: dict[str, list[float]], names: tuple[str, ...]) -> list[floa
 
 
 def _samples(text: str, wanted: set[str]) -> Iterator[tuple[str, float]]:
+    selectors = _by_gauge(wanted)
     for line in text.splitlines():
         name = re.split(r"[{\s]", line, maxsplit=1)[0]
-        if name not in wanted:
+        if name not in selectors:
             continue
         rest = line[len(name) :]
         labels, brace, tail = rest.rpartition("}")
         if not brace:
             labels, tail = "", rest
-        if _is_shadow(labels):
+        found = _LABEL.findall(labels)
+        if _is_shadow(found):
             continue
         try:
             value = float(tail.split()[0])
         except (IndexError, ValueError):
             continue
         if math.isfinite(value):
-            yield name, value
+            for selector, asked_for in selectors[name]:
+                if asked_for <= set(found):
+                    yield selector, value
 
 
-def _is_shadow(labels: str) -> bool:
+def _by_gauge(wanted: set[str]) -> dict[str, list[tuple[str, set[tuple[str, str]]]]]:
+    """The names as they were asked for and the labels in them, by the name of the gauge alone."""
+    found: dict[str, list[tuple[str, set[tuple[str, str]]]]] = {}
+    for selector in wanted:
+        name, _, labels = selector.partition("{")
+        found.setdefault(name, []).append((selector, set(_LABEL.findall(labels))))
+    return found
+
+
+def _is_shadow(labels: list[tuple[str, str]]) -> bool:
     """Tensor- and pipeline-parallel ranks hold parts of the same requests; only the first of them counts."""
-    return any(name in ("tp_rank", "pp_rank") and value != "0" for name, value in _LABEL.findall(labels))
+    return any(name in ("tp_rank", "pp_rank") and value != "0" for name, value in labels)

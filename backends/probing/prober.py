@@ -24,13 +24,13 @@ from backends.failures.classify import from_response
 from backends.failures.client import map_httpx_errors
 from backends.failures.rules import COMMON
 from backends.probing.connect import connect_once
+from backends.probing.fetch import fetch
 from backends.probing.json_load import read_json_load
 from backends.probing.metrics_text import EngineLoad, read_load
 from backends.probing.models import model_names
 from backends.spec import BackendSpec
 from backends.urls import endpoint
 
-MAX_PROBE_BODY_BYTES = 4 * 1024 * 1024
 ASLEEP = "asleep: the next request loads the model"
 
 
@@ -169,18 +169,7 @@ class HttpProber:
         proof = self._authoriser.ready
         if proof is None:
             proof = await self._authoriser.headers("GET", url, self._headers, b"")
-        headers = [*self._headers, *proof]
-        with map_httpx_errors() as crossing:
-            async with self._control.stream("GET", url, headers=headers, follow_redirects=False) as response:
-                crossing.answered = True
-                parts: list[bytes] = []
-                size = 0
-                async for part in response.aiter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_PROBE_BODY_BYTES:
-                        break
-                return response.status_code, b"".join(parts)[:MAX_PROBE_BODY_BYTES]
+        return await fetch(self._control, url, [*self._headers, *proof])
 
 
 def _is_true(body: bytes, field: str) -> bool:

@@ -68,3 +68,18 @@ def test_no_text_breaks_the_reader(text: str, tail: str) -> None:
     """Metrics come from a server that may send anything."""
     found = read_load(f"{text}\nvllm:kv_cache_usage_perc{tail}", names("vllm"))
     assert found.kv_cache_usage is None or 0 <= found.kv_cache_usage <= 1
+
+
+def test_labels_tell_apart_what_one_gauge_counts() -> None:
+    """A name with labels reads the samples that have them, whatever other labels there are and in any order."""
+    text = """
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 3
+nv_trt_llm_request_metrics{request_type="scheduled",model="tensorrt_llm",version="1"} 4
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
+"""
+    gauges = GaugeNames(
+        running=('nv_trt_llm_request_metrics{request_type="scheduled"}',),
+        waiting=('nv_trt_llm_request_metrics{request_type="waiting"}',),
+        kv_cache_usage=('nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}',),
+    )
+    assert read_load(text, gauges) == EngineLoad(running=4, waiting=3)

@@ -13,7 +13,8 @@ from backends.authorise import KeyAuthoriser
 from backends.contract import LoadReport
 from backends.dialect import KeyHeader
 from backends.openai.profiles import PROFILES
-from backends.probing.prober import MAX_PROBE_BODY_BYTES, HttpProber
+from backends.probing.fetch import MAX_PROBE_BODY_BYTES
+from backends.probing.prober import HttpProber
 from backends.spec import BackendSpec
 from router.clock import FakeClock
 

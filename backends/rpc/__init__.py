@@ -1,0 +1,1 @@
+"""What families that speak gRPC have in common."""
