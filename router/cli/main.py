@@ -17,6 +17,7 @@ COMMANDS = {
     "explain": "router.cli.explain:explain",
     "models": "router.cli.models:models",
     "top": "router.cli.top:top",
+    "backends": "router.cli.backends:backends",
     "admin": "router.cli.admin:admin",
     "check-config": "router.cli.check_config:check_config",
 }

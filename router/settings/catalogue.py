@@ -27,7 +27,12 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 _HARDWARE = Hardware(id="", name="", kind="")
 _MODEL = Model(id="")
+Modality = Literal["text", "image", "audio", "video"]
 Count = Annotated[int, Field(ge=0)]
+
+
+def _text_only() -> list[Modality]:
+    return ["text"]
 
 
 class HardwareEntry(Strict):
@@ -75,7 +80,7 @@ class ModelEntry(Strict):
     head_size: Count = _MODEL.head_size
     kv_bytes_per_token: Bytes = _MODEL.kv_bytes_per_token
     context_tokens: Annotated[int, Field(gt=0)]
-    modalities: Annotated[list[Literal["text", "image", "audio", "video"]], Field(min_length=1)] = ["text"]
+    modalities: Annotated[list[Modality], Field(min_length=1)] = Field(default_factory=_text_only)
     quality: dict[str, Share] = Field(default_factory=dict)
     quality_source: str = _MODEL.quality_source
 

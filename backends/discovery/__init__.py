@@ -1,0 +1,1 @@
+"""What serves at an address, so that it can be registered."""
