@@ -15,6 +15,7 @@ from backends.aws.bedrock.refusal import unsupported
 from backends.call_ids import fitting_call_id
 from backends.contract import ImagePart, Message, ToolCall
 from backends.data_urls import inline
+from backends.signatures import own
 
 Block = dict[str, Any]
 
@@ -75,15 +76,19 @@ def _blocks(message: Message, family: ModelFamily) -> list[Block]:
 
 
 def _thoughts(message: Message) -> list[Block]:
-    """What the model thought and its vendor signed. What nobody signed came from elsewhere, and would be refused."""
+    """What the model thought and its vendor signed. What nobody signed came from elsewhere, and would be refused.
+
+    Claude's signatures hold on every platform that serves it, so they go out without a mark of where they are from.
+    """
     blocks: list[Block] = []
     for block in message.reasoning:
-        if block.signature is None:
+        signature = own("anthropic", block.signature, unmarked=True)
+        if signature is None:
             continue
         if block.redacted:
-            blocks.append({"reasoningContent": {"redactedContent": block.signature}})
+            blocks.append({"reasoningContent": {"redactedContent": signature}})
         else:
-            blocks.append({"reasoningContent": {"reasoningText": {"text": block.text, "signature": block.signature}}})
+            blocks.append({"reasoningContent": {"reasoningText": {"text": block.text, "signature": signature}}})
     return blocks
 
 
