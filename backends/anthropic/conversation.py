@@ -16,6 +16,7 @@ from backends.anthropic.refusal import unsupported
 from backends.call_ids import fitting_call_id
 from backends.contract import ImagePart, Message, ToolCall
 from backends.data_urls import inline
+from backends.signatures import own
 
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]+")
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -76,11 +77,12 @@ def _thoughts(message: Message, profile: Profile) -> list[Block]:
     """What the model thought, as it was signed. What nobody signed was another vendor's, and is left out."""
     blocks: list[Block] = []
     for block in message.reasoning:
+        signature = own("anthropic", block.signature, unmarked=True)
         if block.redacted:
-            if block.signature:
-                blocks.append({"type": "redacted_thinking", "data": block.signature})
-        elif block.signature or (profile.is_lenient and block.text):
-            blocks.append({"type": "thinking", "thinking": block.text, "signature": block.signature or ""})
+            if signature:
+                blocks.append({"type": "redacted_thinking", "data": signature})
+        elif signature or (profile.is_lenient and block.text):
+            blocks.append({"type": "thinking", "thinking": block.text, "signature": signature or ""})
     return blocks
 
 

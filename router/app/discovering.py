@@ -21,7 +21,7 @@ _PRIVACY = {"device": "on_device", "own": "own_hardware", "elsewhere": "any"}
 # Of the family, but not of every model: whoever registers it says so.
 _OF_THE_MODEL = frozenset({"vision", "audio", "reasoning", "tools", "batch"})
 _NOISE = re.compile(
-    r"-(?:instruct|chat|it|hf|turbo|versatile|instant|preview|latest|gguf|awq|gptq|fp8|fp16|bf16|int4|int8|4bit|8bit"
+    r"[-.](?:instruct|chat|it|hf|turbo|versatile|instant|preview|latest|gguf|awq|gptq|fp8|fp16|bf16|int4|int8|4bit|8bit"
     r"|q\d(?:[._-]\w+)*|v\d+(?:\.\d+)*(?::\d+)?|\d{8}|\d{4})$"
 )
 

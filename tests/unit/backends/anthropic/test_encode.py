@@ -268,6 +268,7 @@ def test_reasoning_goes_back() -> None:
         ReasoningBlock(text="t", signature="s"),
         ReasoningBlock(signature="s2"),
         ReasoningBlock(signature="d", redacted=True),
+        ReasoningBlock(text="another vendor's", signature="gemini:proof"),
         ReasoningBlock(text="unsigned"),
     )
     said = Message(role="assistant", content="x", reasoning=blocks)
