@@ -146,6 +146,7 @@ class HttpBackend:
         upstream = await self._request(outgoing, request_id)
         decoder = self._codec.decoder(request, read_failure=self._read_failure)
         has_delivered = False
+        signals: Signals | None = None
         try:
             with map_httpx_errors() as crossing:
                 response = await self._transport.handle_async_request(upstream)
@@ -178,6 +179,7 @@ class HttpBackend:
         except BackendError as error:
             if has_delivered:
                 raise once_delivered(error) from error
+            error.signals = error.signals or signals
             raise
 
     async def probe(self, *, timeout_s: float) -> LoadReport:

@@ -84,13 +84,17 @@ class ChatDecoder:
         return self._out.drain()
 
     def close(self) -> list[Chunk]:
-        """The body has ended.
+        """The body has ended, perhaps inside the event after the last one that mattered.
 
         Raises:
             ProtocolViolation: before the answer did.
         """
         if not self.done:
-            self._take_events(self._sse.close())
+            try:
+                self._take_events(self._sse.close())
+            except ProtocolViolation:
+                if not self.ended:
+                    raise
         if not self.ended:
             raise ProtocolViolation("the stream ended before the answer did")
         if not self.done:

@@ -35,12 +35,13 @@ class SseEvent:
 
 
 def read_sse(body: bytes) -> list[SseEvent]:
-    """The events of a whole stream, the last one also where its blank line is missing."""
+    """The events of a stream. A last one without its blank line counts if it is whole: a recording may be cut in it."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     events: list[SseEvent] = []
     name = ""
     data: list[str] = []
-    for line in [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
+    for line in text.split("\n"):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
@@ -51,7 +52,17 @@ def read_sse(body: bytes) -> list[SseEvent]:
             name = value
         elif field == "data":
             data.append(value)
+    if data and (is_json("\n".join(data)) or data[-1].strip() == "[DONE]"):
+        events.append(SseEvent(name, "\n".join(data)))
     return events
+
+
+def is_json(text: str | bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_aws(events: Iterable[tuple[str, bytes]]) -> bytes:

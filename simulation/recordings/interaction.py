@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from simulation.recordings.frames import is_json
 
 # recorded: the bytes as they were sent. rewritten: a JSON document that the recorder parsed, written out again.
 # ours: decoded events or objects of an SDK, put into the frames that the wire has; their content is recorded.
@@ -62,8 +63,4 @@ class Interaction:
     @property
     def is_document(self) -> bool:
         """Whether the answer is one JSON document, and no stream of events."""
-        try:
-            json.loads(self.body)
-        except ValueError:
-            return False
-        return True
+        return is_json(self.body)

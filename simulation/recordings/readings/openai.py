@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulation.recordings.errors import expected
-from simulation.recordings.frames import read_sse
+from simulation.recordings.frames import is_json, read_sse
 from simulation.recordings.interaction import Interaction
 from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of
 
@@ -112,15 +112,7 @@ def _continued(calls: list[_Piece], place: int | None, call_id: str, name: str) 
         return None
     if not name or not call.name or call_id == call.call_id != "":
         return call
-    return call if name == call.name and not _is_json(call.arguments) else None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    return call if name == call.name and not is_json(call.arguments) else None
 
 
 def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:

@@ -166,6 +166,13 @@ def test_sglang_aborts_what_does_not_fit_its_queue() -> None:
         decode(delta(content="x"), delta("abort"), profile="sglang")
 
 
+def test_what_is_cut_after_the_reason_changes_nothing() -> None:
+    """Half a usage event after the finish reason leaves a complete answer, whose usage is an estimate."""
+    chunks = decode(delta(content="a") + delta("stop") + usage(prompt_tokens=3)[:-9])
+    assert chunks[0].finish_reason is FinishReason.STOP
+    assert last_usage(chunks) == Usage(output=1, estimated=True)
+
+
 def test_the_last_usage_wins_field_by_field() -> None:
     """Counts are replaced, never added, and a later event that lacks a field keeps the earlier one."""
     first = usage(prompt_tokens=9, completion_tokens=1, prompt_tokens_details={"cached_tokens": 4})

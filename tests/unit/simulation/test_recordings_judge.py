@@ -135,6 +135,13 @@ async def test_a_stream_that_was_cut_is_broken(transport: FastTransport) -> None
     assert (await judge(interaction, transport=transport)).outcome == "equal"
 
 
+async def test_limits_come_with_a_failure(transport: FastTransport) -> None:
+    """A stream that breaks before it says anything still tells what is left of the limits."""
+    headers = {"content-type": "text/event-stream", "x-ratelimit-remaining-requests": "7"}
+    interaction = Interaction(provider="openai", url=URL, headers=headers, body=b'data: {"cho')
+    assert (await judge(interaction, transport=transport)).differences == []
+
+
 async def test_an_answer_that_cannot_be_read_is_no_success(transport: FastTransport) -> None:
     """A recording that is not of its wire is reported, not passed over."""
     verdict = await judge(Interaction(url="http://h/v1/messages", body=b'{"a": 1}'), transport=transport)
