@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -257,15 +256,6 @@ async def test_an_exception_before_the_first_token_can_be_tried_elsewhere(aws: B
         await aws.ask(ask())
 
 
-@pytest.mark.parametrize("fault", [Faults(cut_after=2), Faults(malformed_after=2)])
-async def test_a_spoilt_or_cut_stream_is_broken(aws: Bench[EmulatedBedrock], fault: Faults) -> None:
-    """A frame whose checksum is wrong, and a connection without the end of an answer, are never success."""
-    aws.server.faults = fault
-    chunks, error = await aws.until_broken(ask())
-    assert "".join(chunk.text for chunk in chunks) == "Emulated"
-    assert isinstance(error, StreamBroken)
-
-
 async def test_the_end_without_the_counts_is_an_end(aws: Bench[EmulatedBedrock]) -> None:
     """After messageStop an answer is complete; its usage is estimated and says so."""
     frames = [
@@ -280,14 +270,6 @@ async def test_the_end_without_the_counts_is_an_end(aws: Bench[EmulatedBedrock])
     _, error = await aws.until_broken(ask())
     assert isinstance(error, StreamBroken)
     assert error.message.startswith(ProtocolViolation.code)
-
-
-async def test_leaving_closes_the_connection(aws: Bench[EmulatedBedrock]) -> None:
-    """A caller who is gone frees the upstream at once."""
-    aws.server.faults = Faults(stall_after=2)
-    await aws.leave(ask())
-    await asyncio.wait_for(aws.server.disconnected(), 2)
-    assert aws.server.disconnects == 1
 
 
 async def test_an_api_key_goes_as_a_bearer(aws: Bench[EmulatedBedrock]) -> None:
@@ -336,13 +318,3 @@ async def test_no_secret_is_ever_said(aws: Bench[EmulatedBedrock], caplog: pytes
         await aws.ask(ask(), backend)
     said = repr(backend) + str(caught.value) + repr(caught.value.__cause__) + caplog.text
     assert not [secret for secret in (token, "wrong-secret-key") if secret in said]
-
-
-async def test_the_probe_connects_and_asks_nothing(aws: Bench[EmulatedBedrock]) -> None:
-    """Every request would bill, so a connection is the only question."""
-    backend = aws.backend()
-    assert (await backend.probe(timeout_s=2)).healthy
-    assert not aws.server.seen
-    await aws.server.close()
-    report = await aws.backend().probe(timeout_s=2)
-    assert not report.healthy

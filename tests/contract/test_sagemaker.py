@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -173,35 +172,12 @@ async def test_an_exception_inside_the_stream(aws: Bench[EmulatedSageMaker], cod
     assert error.message.startswith(f"{word}: ")
 
 
-@pytest.mark.parametrize("fault", [Faults(cut_after=2), Faults(malformed_after=2)])
-async def test_a_spoilt_or_cut_stream_is_broken(aws: Bench[EmulatedSageMaker], fault: Faults) -> None:
-    """A frame whose checksum is wrong, and a connection without the end of an answer, are never success."""
-    aws.server.faults = fault
-    chunks, error = await aws.until_broken(ask())
-    assert "".join(chunk.text for chunk in chunks) == "Emulated"
-    assert isinstance(error, StreamBroken)
-
-
-async def test_leaving_closes_the_connection(aws: Bench[EmulatedSageMaker]) -> None:
-    """A caller who is gone frees the container at once."""
-    aws.server.faults = Faults(stall_after=2)
-    await aws.leave(ask())
-    await asyncio.wait_for(aws.server.disconnected(), 2)
-    assert aws.server.disconnects == 1
-
-
 @pytest.mark.parametrize("secret", ["one-word", f"{KEYS}:a:b"])
 async def test_other_secrets_than_keys_are_refused_when_it_is_made(aws: Bench[EmulatedSageMaker], secret: str) -> None:
     """The service takes no API keys; the message does not quote what it was given."""
     with pytest.raises(ValueError, match="ACCESS_KEY_ID:SECRET_ACCESS_KEY") as caught:
         aws.backend(env={"KEYS": secret})
     assert secret not in str(caught.value)
-
-
-async def test_the_probe_connects_and_asks_nothing(aws: Bench[EmulatedSageMaker]) -> None:
-    """An invocation would bill, so a connection is the only question."""
-    assert (await aws.backend().probe(timeout_s=2)).healthy
-    assert not aws.server.seen
 
 
 async def test_options_of_the_container_hold(aws: Bench[EmulatedSageMaker]) -> None:

@@ -18,7 +18,7 @@ from simulation.wires.bedrock_request import signature_of
 from simulation.wires.event_stream import error
 from simulation.wires.faults import Faults
 
-pytestmark = pytest.mark.judge("Bedrock", "sdk")
+pytestmark = pytest.mark.judge("bedrock", "sdk")
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"

@@ -17,7 +17,7 @@ from simulation.wires.aws_signature import ACCESS_KEY, SECRET_KEY
 from simulation.wires.faults import Faults
 from simulation.wires.sagemaker import ENDPOINT, EmulatedSageMaker
 
-pytestmark = pytest.mark.judge("SageMaker", "sdk")
+pytestmark = pytest.mark.judge("sagemaker", "sdk")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from backends.aws.bedrock.dialects import DIALECTS
 from backends.aws.bedrock.models import FAMILIES
-from backends.aws.region import PATTERN
+from backends.aws.region import OPTION as REGION
 from backends.contract import Backend
 from backends.spec import BackendSpec
 from backends.wire import Option, Resources, Wire
@@ -19,7 +19,7 @@ WIRE = Wire(
     dialects=DIALECTS,
     build=_build,
     options={
-        "region": Option(help="an AWS region; read from the address, or AWS_REGION, if unset", pattern=PATTERN),
+        "region": REGION,
         "service_tier": Option(
             help="priority, default, flex or reserved; the account's own if unset",
             pattern="priority|default|flex|reserved",

@@ -1,6 +1,6 @@
 """SageMaker's InvokeEndpointWithResponseStream: a container's own OpenAI-like wire inside an event stream of AWS."""
 
-from backends.aws.region import PATTERN
+from backends.aws.region import OPTION as REGION
 from backends.aws.sagemaker.dialects import DIALECTS
 from backends.contract import Backend
 from backends.openai.options import OPTIONS as CONTAINER_OPTIONS
@@ -21,7 +21,7 @@ WIRE = Wire(
     dialects=DIALECTS,
     build=_build,
     options={
-        "region": Option(help="an AWS region; read from the address, or AWS_REGION, if unset", pattern=PATTERN),
+        "region": REGION,
         "endpoint": Option(
             help="name of the endpoint; if unset, the upstream model is it, and the container is not told a model",
             pattern=_NAME,

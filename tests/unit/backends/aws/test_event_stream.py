@@ -21,6 +21,7 @@ FRAMES = st.one_of(
     st.builds(event_stream.exception, NAMES, st.binary(max_size=20)),
     st.builds(event_stream.error, NAMES, st.text("ab é€", max_size=12)),
 )
+fuzz = pytest.mark.judge("event_stream", "fuzz")
 STREAMS = st.lists(FRAMES, max_size=6).map(b"".join)
 
 
@@ -39,6 +40,7 @@ def test_the_three_kinds_of_messages() -> None:
     ]
 
 
+@fuzz
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 600), max_size=8))
 def test_any_cut_gives_the_same_messages(stream: bytes, cuts: list[int]) -> None:
     """Reads end anywhere, also inside a length."""
@@ -47,6 +49,7 @@ def test_any_cut_gives_the_same_messages(stream: bytes, cuts: list[int]) -> None
     assert decode(*reads) == decode(stream) == decode(*(bytes([byte]) for byte in stream))
 
 
+@fuzz
 @given(stream=STREAMS, at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_changed_bit_is_seen(stream: bytes, at: int, bit: int) -> None:
     """The checksums hold every byte: what comes before the spoilt frame is the only thing that passes."""
@@ -64,6 +67,7 @@ def test_a_changed_bit_is_seen(stream: bytes, at: int, bit: int) -> None:
     assert len(seen) < len(good)
 
 
+@fuzz
 @given(junk=st.binary(max_size=200))
 @example(b"<html>hello</html>")
 @example(bytes(16))
@@ -102,6 +106,7 @@ def test_lengths_that_cannot_be_are_refused_at_once(total: int, headers: int) ->
         EventStreamDecoder().feed(_framed(total, headers, b""))
 
 
+@fuzz
 @given(header=st.binary(min_size=1, max_size=40))
 def test_headers_of_any_bytes_do_no_harm(header: bytes) -> None:
     """Headers that are cut, of unknown types or twice the same, are refused or read, under checksums that are right."""
