@@ -53,7 +53,7 @@ async def test_one_answer(client: Mistral) -> None:
     """A whole answer passes the SDK's types."""
     answer = await client.chat.complete_async(model=MODEL, messages=MESSAGES, random_seed=1)
     assert isinstance(said(answer).content, str)
-    assert said(answer).content.startswith("Emulated answer of mistral")
+    assert str(said(answer).content).startswith("Emulated answer of mistral")
     assert answer.usage.completion_tokens
 
 
