@@ -6,6 +6,8 @@ stream but in the prediction, so the end is put together from both.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from backends.chunk_builder import ChunkBuilder
@@ -30,8 +32,7 @@ class PredictionDecoder:
     def __init__(self, *, read_failure: FailureReader) -> None:
         self._read_failure = read_failure
         self._sse = SseDecoder()
-        self._first_id = b""
-        self._is_resumed = False
+        self._began_with = b""  # the first id of an earlier connection
         self._out = ChunkBuilder()
         self._characters = 0
         self._reason: str | None = None
@@ -59,11 +60,10 @@ class PredictionDecoder:
 
     def interrupted(self) -> None:
         """The connection has ended. Half an event is forgotten: it comes again, whole, unless it was the last."""
-        for name, data in self._sse.close():
-            if name == b"done":
-                self._take([(name, data)])
+        self._began_with = self._began_with or self._sse.first_id  # half an event may have half an id
+        with suppress(ProtocolViolation):
+            self._take([event for event in self._sse.close() if event[0] == b"done"])
         self._sse = SseDecoder()
-        self._is_resumed = True
 
     def finish(self, prediction: Prediction | None, *, max_tokens: int | None) -> list[Chunk]:
         """The end of the answer, with what the prediction says of itself, if that is known.
@@ -71,9 +71,9 @@ class PredictionDecoder:
         Raises:
             BackendError: the prediction did not succeed.
         """
-        status = self._reason or (prediction.status if prediction is not None else "")
-        if status == "error" or status in _FAILED:
-            raise self._failure(status, prediction)
+        status = prediction.status if prediction is not None else ""
+        if self._reason or status in _FAILED:
+            raise self._failure(self._reason or status, prediction)
         metrics = prediction.metrics if prediction is not None else None
         output = metrics.output_token_count if metrics is not None else None
         tokens = None if metrics is None else metrics.input_token_count
@@ -88,9 +88,8 @@ class PredictionDecoder:
         return self._out.drain()
 
     def _take_ids(self) -> None:
-        if self._is_resumed and self._first_id and self._sse.first_id == self._first_id:
+        if self._began_with and self._sse.first_id == self._began_with:
             raise ProtocolViolation("the stream began anew in place of going on")
-        self._first_id = self._first_id or self._sse.first_id
         self.last_id = self._sse.last_id or self.last_id
 
     def _take(self, events: list[Event]) -> None:

@@ -2,7 +2,7 @@
 
 A prediction says itself where it is to be read and cancelled. Whoever can forge such an answer, or a model that can
 make one, must not be able to send the router anywhere: an address is followed only on a host that is on the list, over
-https. Where the service itself is plain http on this machine (an emulator), its own host may be, too.
+https. Where the service itself is plain http on this machine (an emulator), hosts of this machine may be, too.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class AllowedHosts:
             raise ProtocolViolation(f"the prediction's {what} is no address") from None
         if url.userinfo or not url.host:
             raise ProtocolViolation(f"the prediction's {what} is not an address of a host")
-        if url.scheme != "https" and not (url.scheme == "http" and self._is_local):
-            raise ProtocolViolation(f"the prediction's {what} is not https")
         host = url.host.lower()
+        if url.scheme != "https" and not (url.scheme == "http" and self._is_local and _is_loopback(host)):
+            raise ProtocolViolation(f"the prediction's {what} is not https")
         if not (self._is_own(url, host) or self._is_listed(host, url.port)):
             raise ProtocolViolation(f"the prediction's {what} is on {host[:80]!r}, which is not an allowed host")
         return url.copy_with(fragment=None)

@@ -20,9 +20,11 @@ SECRET = "sk-emulated-secret-0123456789"
 class Adapters:
     """Makes adapters that share one transport and one client for probes."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, control: httpx.AsyncClient) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, control: httpx.AsyncClient, secret: str) -> None:
         self._transport = transport
         self._control = control
+        self._secret = secret
+        self._made: list[Backend] = []
 
     def bind(
         self,
@@ -41,17 +43,26 @@ class Adapters:
             credential="env:SECRET" if credential else None,
             options=dict(options or {}),
         )
-        env: Mapping[str, str] = {"SECRET": SECRET}
-        return build(spec, transport=self._transport, control=self._control, env=env)
+        env: Mapping[str, str] = {"SECRET": self._secret}
+        self._made.append(build(spec, transport=self._transport, control=self._control, env=env))
+        return self._made[-1]
+
+    async def aclose(self) -> None:
+        for backend in self._made:
+            await backend.aclose()
 
 
 @contextlib.asynccontextmanager
-async def adapters(transport: str = "fast") -> AsyncIterator[Adapters]:
-    """For tests; `transport` is one of `harness.make_transport`."""
+async def adapters(transport: str = "fast", *, secret: str = SECRET) -> AsyncIterator[Adapters]:
+    """`transport` is one of `harness.make_transport`; `secret` is the credential of those that have one."""
     carrier = make_transport(transport)
     try:
         async with httpx.AsyncClient() as control:
-            yield Adapters(carrier, control)
+            made = Adapters(carrier, control, secret)
+            try:
+                yield made
+            finally:
+                await made.aclose()
     finally:
         await carrier.aclose()
 
