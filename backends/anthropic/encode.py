@@ -18,6 +18,7 @@ from backends.anthropic.refusal import unsupported
 from backends.anthropic.settings import Settings
 from backends.anthropic.thinking import thinking
 from backends.anthropic.tools import add_tools
+from backends.closed_schema import closed
 from backends.contract import GenerateRequest, ResponseFormat, Sampling
 
 _encode_json = msgspec.json.Encoder().encode
@@ -92,36 +93,7 @@ def _format(wanted: ResponseFormat, profile: Profile) -> dict[str, Any]:
     schema = msgspec.json.decode(wanted.schema)
     if wanted.description is not None and isinstance(schema, dict):
         schema.setdefault("description", wanted.description)
-    return {"type": "json_schema", "schema": schema if profile.is_lenient else _closed(schema)}
-
-
-def _closed(schema: Any) -> Any:
-    """The schema with objects that take no further properties unless it says otherwise: the vendor wants it said.
-
-    What fits the closed schema fits the open one.
-    """
-    if isinstance(schema, list):
-        return [_closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {
-        # A property may have the name of a keyword; values that are no schemas stay as they are.
-        key: (
-            {name: _closed(part) for name, part in value.items()}
-            if key in _NAMED and isinstance(value, dict)
-            else value
-            if key in _VALUES
-            else _closed(value)
-        )
-        for key, value in schema.items()
-    }
-    if schema.get("type") == "object" or "properties" in schema:
-        closed.setdefault("additionalProperties", False)
-    return closed
-
-
-_NAMED = frozenset({"properties", "$defs", "definitions"})
-_VALUES = frozenset({"const", "default", "enum", "examples", "required"})
+    return {"type": "json_schema", "schema": schema if profile.is_lenient else closed(schema)}
 
 
 def _mark_prefix(body: dict[str, Any]) -> None:
