@@ -146,7 +146,7 @@ class Collector:
                     report = LoadReport(healthy=False, reason="the probe failed within the adapter")
             if self._fleet.members.get(member.backend.id) is member:
                 self._take(member, report)
-                await self._health.tell(member.backend.id)
+                await self._health.tell()
         finally:
             watch.running = False
 

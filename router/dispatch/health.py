@@ -7,8 +7,9 @@ judgement at once, and while the store is away every replica judges everything f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Protocol
 
 import structlog
@@ -18,13 +19,19 @@ from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.loads import Loads
 from router.domain.fleet import Health, HealthState
+from router.domain.rows import NEVER
 from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError
 from router.resilience.health_state import HealthMachine, HealthRules
 from router.state.keys import Fence
+from router.state.writes import Judgement
 
 log = structlog.get_logger(__name__)
-MAX_WRITES_AT_ONCE = 16
+# One write holds this many at most: the store does nothing else meanwhile.
+MAX_WRITTEN_AT_ONCE = 256
+# A probe writes what it changed unless something was written this long ago: then it goes with the next sweep, together
+# with what other probes have found by then. In a new fleet every backend changes at once.
+GATHER_S = 0.05
 # What was written is not written again until it had the time to come back through the change stream.
 COMES_BACK_S = 2.0
 NOT_KNOWN = Health()
@@ -33,9 +40,7 @@ NOT_KNOWN = Health()
 class HealthStore(Protocol):
     """The part of the fleet store that health needs."""
 
-    async def put_health(
-        self, backend_id: str, health: Health, *, expected_version: int, actor: str, fence: Fence | None = None
-    ) -> tuple[Health, int]: ...
+    async def put_judgements(self, judgements: Sequence[Judgement], *, actor: str) -> dict[str, str]: ...
 
 
 class HealthView(Protocol):
@@ -93,6 +98,7 @@ class FleetHealth:
         # Judged otherwise than the fleet agrees; being written; on what version it was written last, and when.
         self._unsaid: set[str] = set()
         self._writing: set[str] = set()
+        self._told_at = NEVER
         self._written: dict[str, tuple[int, float]] = {}
         # What the rows have instead of the snapshot's, because it could not be written, and the snapshot it was put on.
         self._own_view: dict[str, Health] = {}
@@ -151,8 +157,8 @@ class FleetHealth:
                 continue
             if self._blocked or backend_id in self._own_view:
                 own_view[backend_id] = machine.health
-            if self._to_be_told(backend_id) and len(self._writing) < MAX_WRITES_AT_ONCE:
-                spawn(self.tell(backend_id))
+        if not self._writing and any(map(self._to_be_told, self._unsaid)):
+            spawn(self._tell())
         if own_view != self._own_view or (own_view and self._view.snapshot is not self._put_on):
             self._own_view = own_view
             self.apply()
@@ -164,22 +170,46 @@ class FleetHealth:
         own = {name: health for name, health in self._own_view.items() if name in snapshot.backends}
         self._fleet.apply(replace(snapshot, health=snapshot.health | own) if own else snapshot)
 
-    async def tell(self, backend_id: str) -> None:
-        """Writes for everybody what this replica judges otherwise than was agreed, if there is something and it can."""
-        if not self._to_be_told(backend_id):
-            return
-        fence = self._leases.fence(backend_id) if self._leases is not None else None
-        health, version = self._machines[backend_id].health, self._agreed(backend_id).version
-        self._writing.add(backend_id)
+    async def tell(self) -> None:
+        """Writes for everybody what this replica judges otherwise than was agreed, if it can and nothing just was."""
+        if self._clock.monotonic() - self._told_at >= GATHER_S:
+            await self._tell()
+
+    async def _tell(self) -> None:
+        while not self._writing:
+            untold = list(islice(filter(self._to_be_told, self._unsaid), MAX_WRITTEN_AT_ONCE))
+            if not untold:
+                return
+            self._told_at = self._clock.monotonic()
+            self._writing.update(untold)
+            try:
+                await self._write([self._judgement(backend_id) for backend_id in untold])
+            finally:
+                self._writing.clear()
+            if len(untold) < MAX_WRITTEN_AT_ONCE:
+                return
+
+    def _judgement(self, backend_id: str) -> Judgement:
+        return Judgement(
+            backend=backend_id,
+            health=self._machines[backend_id].health,
+            expected_version=self._agreed(backend_id).version,
+            fence=self._leases.fence(backend_id) if self._leases is not None else None,
+        )
+
+    async def _write(self, judgements: list[Judgement]) -> None:
         try:
-            await self._store.put_health(backend_id, health, expected_version=version, actor=self._replica, fence=fence)
-            self._written[backend_id] = (version, self._clock.monotonic())
+            refused = await self._store.put_judgements(judgements, actor=self._replica)
         except RouterError as error:
-            # The lease is another's by now, another was first, or the store is away: the next probe compares again.
-            self._unsaid.discard(backend_id)
-            log.debug("health_not_written", backend=backend_id, reason=error.reason)
-        finally:
-            self._writing.discard(backend_id)
+            refused = {one.backend: error.reason for one in judgements}
+        for one in judgements:
+            reason = refused.get(one.backend)
+            if reason is None:
+                self._written[one.backend] = (one.expected_version, self._clock.monotonic())
+            else:
+                # The lease is another's by now, another was first, or the store is away: the next probe compares again.
+                self._unsaid.discard(one.backend)
+                log.debug("health_not_written", backend=one.backend, reason=reason)
 
     @property
     def _blocked(self) -> bool:
@@ -187,10 +217,13 @@ class FleetHealth:
         return not self._view.connected or (self._leases is not None and not self._leases.current)
 
     def _to_be_told(self, backend_id: str) -> bool:
-        if self._blocked or backend_id not in self._unsaid or backend_id in self._writing:
+        if self._blocked or backend_id in self._writing:
+            return False
+        agreed = self._agreed(backend_id)
+        if agreed.state is self._machines[backend_id].state:
             return False
         version, at = self._written.get(backend_id, (-1, 0.0))
-        if version == self._agreed(backend_id).version and self._clock.monotonic() - at < COMES_BACK_S:
+        if version == agreed.version and self._clock.monotonic() - at < COMES_BACK_S:
             return False
         return self.judges(backend_id)
 

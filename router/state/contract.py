@@ -14,7 +14,7 @@ from router.state.codec import Entry
 from router.state.fold import Held, Lost
 from router.state.history import StoredRevision
 from router.state.keys import Fence, Kind
-from router.state.writes import ApplyResult, SeedDocuments, SeedReport, Write
+from router.state.writes import ApplyResult, Judgement, SeedDocuments, SeedReport, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,10 @@ class FleetStore(Protocol):
         self, backend_id: str, health: Health, *, expected_version: int, actor: str, fence: Fence | None = None
     ) -> tuple[Health, int]:
         """With a fence it is StaleVersion when somebody else has the lease, or had it later."""
+        ...
+
+    async def put_judgements(self, judgements: Sequence[Judgement], *, actor: str) -> dict[str, str]:
+        """Writes the health of many backends in one go, each for itself; answers who was refused, and why."""
         ...
 
     async def apply(

@@ -40,12 +40,13 @@ from router.state.loading import READ_LIMIT, Loader
 from router.state.lua import Script, load_script
 from router.state.replies import BATCH
 from router.state.revisions import Revisions
-from router.state.writes import ApplyResult, SeedDocuments, SeedReport, Write
+from router.state.writes import ApplyResult, Judgement, SeedDocuments, SeedReport, Write
 
 __all__ = [
     "ApplyResult",
     "Fence",
     "FleetStore",
+    "Judgement",
     "News",
     "SeedDocuments",
     "SeedReport",
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 _PUT = load_script("put", common=True)
+_JUDGE = load_script("judge", common=True)
 _REMOVE = load_script("remove", common=True)
 _APPLY = load_script("apply", common=True)
 _SEED = load_script("seed", common=True)
@@ -162,6 +164,18 @@ class ValkeyStore:
     ) -> tuple[Health, int]:
         version, _, fleet = await self._put(backend_id, health, expected_version, Author(actor=actor), fence)
         return replace(health, version=version), fleet
+
+    async def put_judgements(self, judgements: Sequence[Judgement], *, actor: str) -> dict[str, str]:
+        args: list[Argument] = []
+        for one in judgements:
+            args += [one.backend, one.expected_version, codec.encode(one.health), *_held(one.fence)]
+        what = f"write the health of {len(judgements)} backends"
+        reply = await self._change(_JUDGE, args, Author(actor=actor), what)
+        if reply[0] != b"OK":
+            raise replies.refused(reply, what)
+        self._saw(int(reply[1]))
+        told = zip(judgements, reply[2:], strict=True)
+        return {one.backend: why.decode() for one, why in told if why != b"OK"}
 
     async def apply(
         self, writes: Sequence[Write], *, expected_config_version: int | None, author: Author
@@ -288,10 +302,9 @@ class ValkeyStore:
     ) -> tuple[int, float, int]:
         """The document's new version, the time of the change and the fleet's version."""
         kind = codec.kind_of(document)
-        held = ("", 0, "") if fence is None else (fence.shard, fence.token, fence.owner)
         reply = await self._change(
             _PUT,
-            (kind.value, document_id, expected, codec.encode(document), *held),
+            (kind.value, document_id, expected, codec.encode(document), *_held(fence)),
             author,
             f"write {kind.value} {document_id!r}",
             replicated=kind is not Kind.HEALTH,
@@ -337,3 +350,8 @@ class ValkeyStore:
 
     def _saw(self, version: int) -> None:
         self._seen = max(self._seen, version)
+
+
+def _held(fence: Fence | None) -> tuple[Argument, ...]:
+    """A fence as scripts take it."""
+    return ("", 0, "") if fence is None else (fence.shard, fence.token, fence.owner)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from router.domain.fleet import Backend
+from router.domain.fleet import Backend, Health
 from router.domain.pricing import PriceBook
 from router.domain.tenant import Tenant
 from router.state import codec
 from router.state.codec import Document
-from router.state.keys import Kind
+from router.state.keys import Fence, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,16 @@ class Write:
     @classmethod
     def of(cls, document: Backend | PriceBook | Tenant | codec.PoliciesDocument) -> Write:
         return cls(codec.kind_of(document), codec.document_id(document), document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What was judged of a backend's health, on which version of it, and by which right (None: nobody leases it)."""
+
+    backend: str
+    health: Health
+    expected_version: int
+    fence: Fence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

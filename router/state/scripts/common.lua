@@ -62,6 +62,29 @@ local function refusal(kind)
   return nil
 end
 
+-- Why a document may not be written on a version (nil: it may), its version and its text. A removed one may be put back
+-- with the version of its tombstone. `shard`, `token` and `owner` are a fence; '' as the shard: there is none.
+local function objection(kind, id, expected, shard, token, owner)
+  local version, before = stored(kind, id)
+  local why
+  if expected == 0 and before then
+    why = 'EXISTS'
+  elseif expected ~= 0 and not before and expected ~= version then
+    why = 'MISSING'
+  elseif expected ~= 0 and expected ~= version then
+    why = 'STALE'
+  elseif not has_parent(kind, id) then
+    why = 'NO_BACKEND'
+  elseif shard ~= '' then
+    local lease = redis.call('HGET', LEASES, shard)
+    local its_token, its_owner = string.match(lease or '', '^(%d+):(.*):%d+$')
+    if its_token and (tonumber(its_token) > token or its_owner ~= owner) then
+      why = 'FENCED'
+    end
+  end
+  return why, version, before
+end
+
 local function announce(change, fleet, more)
   local fields = {
     'kind', change.kind, 'id', change.id, 'op', change.doc and 'set' or 'removed',

@@ -17,7 +17,7 @@ from router.state.codec import PoliciesDocument
 from router.state.embedded import EmbeddedValkey
 from router.state.keys import Fence, Keys, Kind
 from router.state.runtime import State
-from router.state.store import ValkeyStore, Write
+from router.state.store import Judgement, ValkeyStore, Write
 
 MakeBackend = Callable[..., Backend]
 StartReplica = Callable[..., Awaitable[State]]
@@ -184,4 +184,42 @@ async def test_health_is_written_only_by_who_has_the_lease(
             with pytest.raises(StaleVersion, match="watched by another replica"):
                 await store.put_health("b", Health(), expected_version=version, actor="r", fence=fence)
     assert (await store.load()).snapshot.health["b"].version == version == 3
+    await client.aclose()
+
+
+async def test_the_health_of_many_is_written_in_one_go(
+    store: ValkeyStore, make_backend: MakeBackend, valkey: EmbeddedValkey
+) -> None:
+    """Each is written or refused for itself, readers see it as one change, and the configuration stays where it was."""
+    names = ("a", "b", "c", "d")
+    for name in names:
+        await store.put_backend(make_backend(name), expected_version=0, author=ANN)
+    await store.put_health("b", Health(), expected_version=0, actor="r")
+    client = StoreClient.connect(valkey.url)
+    await client.call("HSET", Keys("router").leases, 7, "12:host:1:r1:99", what="lease")
+    healthy = Health(state=HealthState.HEALTHY)
+    fences = {"a": Fence(7, 12, "host:1:r1"), "c": Fence(7, 11, "host:1:r1")}
+    judged = [
+        Judgement(backend=name, health=healthy, expected_version=0, fence=fences.get(name))
+        for name in (*names, "nobody")
+    ]
+    before = (await store.load()).snapshot
+
+    refused = await store.put_judgements(judged, actor="r")
+
+    assert refused == {"b": "EXISTS", "c": "FENCED", "nobody": "NO_BACKEND"}
+    after = (await store.load()).snapshot
+    assert {name: health.state for name, health in after.health.items()} == {
+        "a": HealthState.HEALTHY,
+        "b": HealthState.UNKNOWN,
+        "d": HealthState.HEALTHY,
+    }
+    assert (after.version, after.config_version) == (before.version + 2, before.config_version)
+    changes = await store.changes(after=before.version, limit=10)
+    assert [(entry.change.id, entry.change.actor, entry.more) for entry in changes] == [
+        ("a", "r", True),
+        ("d", "r", False),
+    ]
+    assert await store.put_judgements(judged[1:2], actor="r") == {"b": "EXISTS"}
+    assert await store.version() == after.version
     await client.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -22,8 +22,9 @@ from router.domain.hardware import Hardware, Model
 from router.domain.policies import Policies
 from router.domain.replica import Beat, Outcomes, Replica
 from router.domain.snapshot import FleetSnapshot
-from router.errors import StaleVersion
+from router.errors import StoreUnavailable
 from router.state.keys import Fence
+from router.state.writes import Judgement
 from router.telemetry.metrics import Metrics
 
 HEALTHY, SUSPECT, EJECTED = HealthState.HEALTHY, HealthState.SUSPECT, HealthState.EJECTED
@@ -40,19 +41,21 @@ class Store:
     snapshot: FleetSnapshot
     connected: bool = True
     stale: bool = False
+    calls: int = 0
     writes: list[tuple[str, Health, Fence | None]] = field(default_factory=list)
     changed: list[Callable[[FleetSnapshot], None]] = field(default_factory=list)
 
-    async def put_health(
-        self, backend_id: str, health: Health, *, expected_version: int, actor: str, fence: Fence | None = None
-    ) -> tuple[Health, int]:
+    async def put_judgements(self, judgements: Sequence[Judgement], *, actor: str) -> dict[str, str]:
         assert actor == "me"
-        self.writes.append((backend_id, health, fence))
+        self.calls += 1
+        self.writes += [(one.backend, one.health, one.fence) for one in judgements]
         if self.stale:
-            raise StaleVersion("another replica has the lease", current=9)
-        written = replace(health, version=expected_version + 1)
-        self.publish(health=self.snapshot.health | {backend_id: written})
-        return written, self.snapshot.version
+            return {one.backend: "STALE" for one in judgements}
+        if not self.connected:
+            raise StoreUnavailable("it is away")
+        made = {one.backend: replace(one.health, version=one.expected_version + 1) for one in judgements}
+        self.publish(health=self.snapshot.health | made)
+        return {}
 
     def publish(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, version=self.snapshot.version + 1, **changes)  # type: ignore[arg-type]
@@ -334,6 +337,28 @@ async def test_a_backend_that_is_removed_leaves_nothing(make_site: MakeSite) -> 
     assert 'backend="a"' not in page
     assert set(site.collector._watched) == set(site.collector._health._machines) == {"b"}
     assert site.adapters["a"].closed
+
+
+async def test_the_first_round_of_a_large_fleet_is_few_writes(make_site: MakeSite) -> None:
+    """A thousand backends that are found healthy together are written in groups, each backend once."""
+    names = [f"b{n}" for n in range(1_000)]
+    site = make_site(*names)
+    await site.go_on(1.0)
+    assert {name: site.store.states(name) for name in names} == {name: [HEALTHY] for name in names}
+    assert site.store.calls <= 6
+
+
+async def test_who_is_refused_does_not_keep_others_from_being_written(make_site: MakeSite) -> None:
+    """A store that fails in the middle of it all is told again, and everything is written in the end."""
+    site = make_site("a", "b", "c")
+    site.store.connected = True
+    site.store.stale = True
+    await site.go_on(1.0)
+    assert site.store.snapshot.health == {}
+    site.store.stale = False
+    await site.go_on(5.0)
+    assert {health.state for health in site.store.snapshot.health.values()} == {HEALTHY}
+    assert set(site.store.snapshot.health) == {"a", "b", "c"}
 
 
 async def test_run_ends_with_its_probes(make_site: MakeSite) -> None:
