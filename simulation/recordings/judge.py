@@ -44,7 +44,8 @@ class Verdict:
     """How one exchange went.
 
     Attributes:
-        outcome: "n/a" where no adapter is for it; `reason` says why.
+        outcome: "n/a" where no adapter is for it.
+        reason: why no adapter is for it, or why it holds no whole answer, so that the adapter must refuse it.
         differences: what came out other than recorded.
         asked: how our request for the same compares with the recorded one; "n/a" where it could not be made.
         asked_notes: in what it differs, or why there is none.
@@ -80,12 +81,9 @@ async def judge(interaction: Interaction, *, transport: httpx.AsyncBaseTransport
     if isinstance(found, NotApplicable):
         return Verdict(interaction=interaction, reason=found.reason)
     verdict = Verdict(interaction=interaction, route=found, outcome="equal")
-    try:
-        said = _expectation(interaction, found)
-    except readings.Misread as error:
-        verdict.outcome, verdict.reason = "different", str(error)
-        verdict.differences = [f"the recording cannot be read as {found.wire}: {error}"]
-        return verdict
+    said = _expectation(interaction, found)
+    if not said.failure and not said.complete:
+        verdict.reason = said.unread or "it ends before its answer does"
     async with ReplayServer(interaction, many=ways) as server, httpx.AsyncClient() as control:
         try:
             backend = _adapter(found, server.url, transport, control)
@@ -218,9 +216,9 @@ def compare(chunks: Sequence[Chunk], error: BackendError | None, said: Said, int
 
 def _failure(text: str, error: BackendError | None, said: Said) -> list[str]:
     if error is None:
-        what = f"an error of kind {_any(said.failure)}" if said.failure else "a stream that breaks off"
+        what = f"an error of kind {_any(said.failure)}" if said.failure else said.unread or "a stream that breaks off"
         return [f"taken for a complete answer, though it is {what}"]
-    if not said.text.startswith(text):
+    if not said.unread and not said.text.startswith(text):
         return [f"text before the failure: {_brief(text, said.text)}"]
     kind = error.message.partition(":")[0] if error.code == "STREAM_BROKEN" else error.code
     if not said.failure:

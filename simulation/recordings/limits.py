@@ -21,8 +21,9 @@ def remaining(headers: Mapping[str, str]) -> dict[str, frozenset[float]]:
             continue
         left, limit = _number(value), _number(headers.get(name.replace("remaining", "limit")))
         what = _what(name)
-        if left is None or left < 0 or what is None:
-            continue
+        if left is None or what is None or (left < 0 and (limit or 0) <= 0):
+            continue  # -1 of -1 is no limit
+        left = max(0.0, left)
         shares.setdefault(what, []).append((left / limit if limit else left, left))
     return {what: frozenset(left for share, left in found if share == min(found)[0]) for what, found in shares.items()}
 

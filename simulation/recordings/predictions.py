@@ -41,9 +41,18 @@ def joined(interactions: list[Interaction]) -> list[Interaction]:
 
 def stream_of(interaction: Interaction) -> Interaction | None:
     """The recorded stream of a prediction; None if it was not recorded."""
+    found = _later(interaction, "stream")
+    return found[0] if found else None
+
+
+def last_seen(interaction: Interaction) -> Interaction | None:
+    """The prediction as it was looked at last; None if it never was."""
+    found = _later(interaction, "get")
+    return found[-1] if found else None
+
+
+def _later(interaction: Interaction, name: str) -> list[Interaction]:
     urls = created(interaction).get("urls")
-    wanted = urls.get("stream") if isinstance(urls, dict) else None
-    if wanted is None:
-        return None
-    address = str(wanted).partition("?")[0]
-    return next((part for part in interaction.later if part.url.partition("?")[0] == address), None)
+    wanted = urls.get(name) if isinstance(urls, dict) else None
+    address = str(wanted or "").partition("?")[0]
+    return [part for part in interaction.later if address and part.url.partition("?")[0] == address]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal, Self
 
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.predictions import created, creates, stream_of
+from simulation.recordings.predictions import created, creates, last_seen, stream_of
 
 Framing = Literal["length", "chunked", "close"]
 
@@ -20,6 +21,8 @@ Framing = Literal["length", "chunked", "close"]
 _MOST_PIECES = 400
 # How the body travels says nothing of its content, and is ours.
 _HOP_BY_HOP = frozenset({"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date"})
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +121,13 @@ class ReplayServer:
         recorded, body = self.interaction, self.interaction.body
         stream = stream_of(recorded)
         if creates(recorded):
-            if path.endswith("/cancel"):
-                return _Answer(200, {"content-type": "application/json"}, Cut("whole", "length", (b"{}",)))
-            if method == "GET" and stream is not None:
+            if method == "GET" and path.endswith("/stream") and stream is not None:
                 recorded, body = stream, stream.body
+            elif path.endswith(("/get", "/cancel")):
+                seen = last_seen(recorded) if method == "GET" else None
+                document = seen.body if seen is not None else b'{"detail":"not recorded"}'
+                cut = Cut("whole", "length", (document,))
+                return _Answer(200 if seen is not None else 404, {"content-type": "application/json"}, cut)
             elif stream is not None:
                 body = self._here(created(recorded))
         seed = zlib.crc32(recorded.id.encode())
@@ -134,7 +140,11 @@ class ReplayServer:
 
 
 def _sent_headers(recorded: Interaction) -> dict[str, str]:
-    headers = {name: value for name, value in recorded.headers.items() if name not in _HOP_BY_HOP}
+    headers = {
+        name: value
+        for name, value in recorded.headers.items()
+        if name not in _HOP_BY_HOP and _TOKEN.fullmatch(name) and value.isprintable()
+    }
     if "content-type" not in headers:  # some recorders keep none
         headers["content-type"] = _kind(recorded)
     return headers

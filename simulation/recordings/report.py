@@ -54,6 +54,10 @@ class Report:
                 found[verdict.reason] += verdict.interaction.parts
         return found
 
+    def broken(self) -> list[Verdict]:
+        """Recordings that hold no whole answer: equal where the adapter says so, too."""
+        return [verdict for verdict in self.verdicts if verdict.outcome != "n/a" and verdict.reason]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "providers": {name or "(none)": dict(row) for name, row in self.rows().items()},
@@ -63,6 +67,7 @@ class Report:
                 for v in self.verdicts
                 if v.outcome == "different"
             ],
+            "no_whole_answer": [{"recording": v.interaction.id, "reason": v.reason} for v in self.broken()],
             "unreadable": [{"file": t.file, "reason": t.reason} for t in self.library.unreadable],
             "requests": [
                 {"recording": v.interaction.id, **_adapter(v), "outcome": v.asked, "notes": v.asked_notes}
@@ -98,6 +103,7 @@ class Report:
             ]
             self._list(console, "Requests", notes)
             self._list(console, "Files that are no recordings by their names", self.library.others)
+        self._list(console, "No whole answer", [f"{v.interaction.id}: {v.reason}" for v in self.broken()])
         self._list(console, "Unreadable", [f"{t.file}: {t.reason}" for t in self.library.unreadable])
         different = [v for v in self.verdicts if v.outcome == "different"]
         lines = [

@@ -123,7 +123,7 @@ def route(interaction: Interaction) -> Route | NotApplicable:
         return _routed(_wire_of_provider(interaction), interaction, probes=True)
     wire = next((wire for pattern, wire in _WIRES if pattern.search(path)), None)
     if wire is None or interaction.method != "POST":
-        return NotApplicable(f"no generation: {interaction.method} {_shape(path)}")
+        return NotApplicable(f"an endpoint of no wire here: {interaction.method} {_shape(path)}")
     if interaction.status == 0:
         return NotApplicable("no status was recorded")
     reason = _unanswerable(interaction, wire) if wire != "replicate" else _not_a_stream(interaction)

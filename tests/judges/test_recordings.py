@@ -6,6 +6,7 @@ The recordings are other people's and lie beside this project; where they do not
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,23 @@ async def test_replays_equal(interactions: list[Interaction]) -> None:
     finally:
         await transport.aclose()
     assert {v.interaction.id: v.differences for v in verdicts if v.outcome != "equal"} == {}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.skipif(not LIBRARY.interactions, reason="no recordings beside this project")
+async def test_a_recording_that_is_cut_is_never_more_than_it_says(share: float) -> None:
+    """Every recorded stream, cut off anywhere, is either complete by its own mark of the end or broken."""
+    transport = FastTransport()
+    wrong: dict[str, list[str]] = {}
+    try:
+        for interaction in LIBRARY.interactions:
+            if interaction.status == 200 and not interaction.is_document:
+                cut = replace(interaction, body=interaction.body[: int(len(interaction.body) * share)])
+                verdict = await judge(cut, transport=transport, ways=1)
+                wrong.update({interaction.id: verdict.differences} if verdict.outcome == "different" else {})
+    finally:
+        await transport.aclose()
+    assert wrong == {}
 
 
 @pytest.mark.skipif(not LIBRARY.interactions, reason="no recordings beside this project")

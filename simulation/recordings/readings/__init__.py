@@ -19,17 +19,9 @@ READERS: Mapping[str, Callable[[Interaction], Said]] = {
 }
 
 
-class Misread(ValueError):
-    """The recording is not of the wire that its URL names."""
-
-
 def read(interaction: Interaction, wire: str) -> Said:
-    """What the answer says.
-
-    Raises:
-        Misread: it cannot be read as an answer of that wire.
-    """
+    """What the answer says, which may be that it is none of that wire."""
     try:
         return READERS[wire](interaction)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise Misread(f"not an answer of the wire {wire}: {type(error).__name__}: {error}") from error
+        return Said(unread=f"not an answer of this wire: {type(error).__name__}: {error}")

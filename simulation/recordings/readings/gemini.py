@@ -60,8 +60,9 @@ def read(interaction: Interaction) -> Said:
         counts.update({name: value for name, value in (event.get("usageMetadata") or {}).items() if value is not None})
     if said.finish == "stop" and said.calls:
         said.finish = "tool_calls"
-    if "candidatesTokenCount" in counts or not (said.text or said.calls):
-        said.usage = _tokens(counts)  # a count that leaves the output out is none
+    usage = _tokens(counts)
+    if usage is not None and (usage.output or not (said.text or said.calls)):
+        said.usage = usage  # a count that denies the output is none
     return said
 
 
@@ -89,12 +90,18 @@ def _candidate(candidate: dict[str, Any], said: Said) -> None:
 
 
 def _tokens(counts: dict[str, Any]) -> Tokens | None:
+    """Zeros are left out, and sometimes the answer's own count, which is what the total leaves then."""
     if "promptTokenCount" not in counts and "candidatesTokenCount" not in counts:
         return None
     thoughts = counts.get("thoughtsTokenCount") or 0
+    given = (counts.get("promptTokenCount") or 0) + (counts.get("toolUsePromptTokenCount") or 0)
+    output = (counts.get("candidatesTokenCount") or 0) + thoughts
+    if "candidatesTokenCount" not in counts:
+        output = max(output, (counts.get("totalTokenCount") or 0) - given)
     return Tokens(
-        input=(counts.get("promptTokenCount") or 0) + (counts.get("toolUsePromptTokenCount") or 0),
+        input=given,
         cached=counts.get("cachedContentTokenCount") or 0,
-        output=(counts.get("candidatesTokenCount") or 0) + thoughts,
+        output=output,
         reasoning=thoughts,
+        partial="promptTokenCount" not in counts,
     )

@@ -6,8 +6,8 @@ import json
 
 from simulation.recordings.frames import read_sse
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.predictions import stream_of
-from simulation.recordings.readings.said import Said
+from simulation.recordings.predictions import last_seen, stream_of
+from simulation.recordings.readings.said import Said, Tokens
 
 
 def read(interaction: Interaction) -> Said:
@@ -24,4 +24,16 @@ def read(interaction: Interaction) -> Said:
             if reason:
                 said.failure = frozenset({"UPSTREAM_FAULT"})
             said.finish = "stop"
+    seen = last_seen(interaction)
+    metrics = json.loads(seen.body).get("metrics") or {} if seen is not None else {}
+    if metrics.get("output_token_count"):
+        given = metrics.get("input_token_count")
+        said.usage = Tokens(input=given or 0, output=metrics["output_token_count"], partial=given is None)
+        if said.finish == "stop" and metrics["output_token_count"] >= _limit(interaction):
+            said.finish = "length"
     return said
+
+
+def _limit(interaction: Interaction) -> float:
+    asked = interaction.request.get("input") or {} if isinstance(interaction.request, dict) else {}
+    return asked.get("max_tokens") or asked.get("max_new_tokens") or float("inf")

@@ -42,6 +42,7 @@ class Said:
         finish: why it ended, None where it did not.
         usage: None where the service counted nothing, so that an adapter must estimate and say so.
         complete: whether the wire's own mark of the end is there.
+        unread: why it is no answer of its wire at all; an adapter must refuse it, too.
         failure: the codes of `backends.errors` that would be right for the error in it; empty if it holds none.
         retry_after_s: how long the service asks to be left alone.
     """
@@ -52,6 +53,7 @@ class Said:
     finish: str | None = None
     usage: Tokens | None = None
     complete: bool = False
+    unread: str = ""
     failure: frozenset[str] = frozenset()
     retry_after_s: float | None = None
 

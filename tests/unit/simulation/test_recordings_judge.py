@@ -143,9 +143,10 @@ async def test_limits_come_with_a_failure(transport: FastTransport) -> None:
 
 
 async def test_an_answer_that_cannot_be_read_is_no_success(transport: FastTransport) -> None:
-    """A recording that is not of its wire is reported, not passed over."""
+    """A recording that is not of its wire must be refused by the adapter, and is reported."""
     verdict = await judge(Interaction(url="http://h/v1/messages", body=b'{"a": 1}'), transport=transport)
-    assert verdict.outcome == "different"
+    assert (verdict.outcome, verdict.differences) == ("equal", [])
+    assert verdict.reason.startswith("not an answer of this wire")
 
 
 async def test_an_error_replays_with_its_kind(transport: FastTransport) -> None:
@@ -325,7 +326,10 @@ def test_command_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_command_that_sees_a_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recording whose answer the adapter cannot give is listed with what differed."""
-    folder = _folder(tmp_path, b'{"choices": "none"}')
+    folder = _folder(
+        tmp_path,
+        b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "x", "completion_tokens": 1}}',
+    )
     assert main([str(folder)]) == 1
     assert "groq/0.json#0 (recorded, openai_chat, groq)" in capsys.readouterr().out
 

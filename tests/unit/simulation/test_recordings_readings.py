@@ -11,7 +11,7 @@ from simulation.recordings.errors import expected, waits
 from simulation.recordings.frames import BadFrame, read_aws, write_aws, write_sse
 from simulation.recordings.interaction import Interaction
 from simulation.recordings.limits import remaining
-from simulation.recordings.readings import Misread, read
+from simulation.recordings.readings import read
 from simulation.recordings.readings.said import Call, Said, Tokens
 from simulation.recordings.routes import NotApplicable, Route, route
 
@@ -174,8 +174,7 @@ def test_replicate_stream() -> None:
 
 def test_a_reading_of_something_else() -> None:
     """An answer that is not of its wire is said to be none."""
-    with pytest.raises(Misread):
-        _said("anthropic", {"choices": []})
+    assert _said("anthropic", {"choices": []}).unread
 
 
 @pytest.mark.parametrize(
@@ -226,7 +225,9 @@ def test_limits() -> None:
     }
     assert remaining(headers) == {"requests": {9.0}, "tokens": {10.0}}
     assert remaining({"ratelimit-remaining": "599"}) == {"requests": {599.0}}
-    assert remaining({"retry-after": "1"}) == {}
+    assert remaining({"retry-after": "1", "x-ratelimit-remaining-requests": "-1"}) == {}
+    overdrawn = {"x-ratelimit-remaining-requests": "-1", "x-ratelimit-limit-requests": "5"}
+    assert remaining(overdrawn) == {"requests": {0.0}}
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_routes(provider: str, url: str, wire: str, profile: str) -> None:
         ("POST", "/v1/threads/t/messages", "Assistants"),
         ("POST", "/generate", "native"),
         ("GET", "/v1/models", "list of models"),
-        ("GET", "/v1/other", "no generation: GET /v1/other"),
+        ("GET", "/v1/other", "no wire here: GET /v1/other"),
     ],
 )
 def test_not_applicable(method: str, url: str, reason: str) -> None:
