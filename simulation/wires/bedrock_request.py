@@ -177,19 +177,32 @@ def _ask(read: Block, turns: list[Block]) -> Ask:
     if "auto" in choice and last["role"] == "user":
         said = " ".join(block.get("text", "") for block in last["content"]).lower()
         name = next((tool for tool, _ in tools if is_asked_for(tool, said)), "")
-    schema = (read.get("outputConfig") or {}).get("textFormat")
+    wanted = (read.get("outputConfig") or {}).get("textFormat")
+    schema = None if wanted is None else msgspec.json.decode(wanted["structure"]["jsonSchema"]["schema"])
+    explicit = "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+    _check(not _is_open(schema), explicit)
     return Ask(
         label="",
         seed=zlib.crc32(encode(turns)),
         room=0,
         max_tokens=config.get("maxTokens"),
         stop=tuple(config.get("stopSequences") or ()),
-        schema=None if schema is None else msgspec.json.decode(schema["structure"]["jsonSchema"]["schema"]),
+        schema=schema,
         tools=tools,
         call="auto" not in choice or bool(name),
         call_name=name,
         continues=last["role"] == "assistant",
     )
+
+
+def _is_open(schema: Any) -> bool:
+    """Whether an object in it may have further properties."""
+    if isinstance(schema, list):
+        return any(map(_is_open, schema))
+    if not isinstance(schema, dict):
+        return False
+    own = schema.get("type") == "object" and schema.get("additionalProperties") is not False
+    return own or any(map(_is_open, schema.values()))
 
 
 def _names(read: Block) -> dict[str, Any]:

@@ -118,13 +118,13 @@ async def test_tools_and_their_results(aws: Bench[EmulatedBedrock]) -> None:
 
 
 async def test_structured_output(aws: Bench[EmulatedBedrock]) -> None:
-    """The schema goes as a string and the answer is of it."""
+    """The schema goes as a string, closed as the service wants it, and the answer is of it."""
     wanted = ResponseFormat(kind="json_schema", name="where", schema=CITY)
     answer = await aws.ask(ask(response_format=wanted))
     assert json.loads(answer.text).keys() == {"city"}
     assert aws.sent["outputConfig"]["textFormat"]["structure"]["jsonSchema"] == {
         "name": "where",
-        "schema": bytes(CITY).decode(),
+        "schema": bytes(CITY).decode()[:-1] + ',"additionalProperties":false}',
     }
 
 

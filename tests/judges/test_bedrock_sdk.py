@@ -120,7 +120,8 @@ async def test_reasoning_images_and_schemas_are_accepted(sdk: Sdk) -> None:
         {"role": "assistant", "content": [{"reasoningContent": told}, {"text": "Yes"}]},
         {"role": "user", "content": [{"text": "Now as JSON"}]},
     ]
-    structure = {"jsonSchema": {"schema": '{"type":"object","properties":{"a":{"const":1}},"required":["a"]}'}}
+    closed = '{"type":"object","properties":{"a":{"const":1}},"required":["a"],"additionalProperties":false}'
+    structure = {"jsonSchema": {"schema": closed}}
     output = {"textFormat": {"type": "json_schema", "structure": structure}}
     answer = await sdk.call(sdk.client.converse, messages=turns, outputConfig=output)
     assert answer["output"]["message"]["content"] == [{"text": '{"a": 1}'}]

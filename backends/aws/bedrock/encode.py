@@ -18,6 +18,7 @@ from backends.anthropic.thinking import thinking
 from backends.aws.bedrock.conversation import conversation, has_calls
 from backends.aws.bedrock.models import ModelFamily, family_of
 from backends.aws.bedrock.refusal import unsupported
+from backends.closed_schema import closed
 from backends.contract import GenerateRequest, ResponseFormat, Tool, ToolChoice
 
 _encode_json = msgspec.json.Encoder().encode
@@ -158,18 +159,29 @@ def _tools(request: GenerateRequest, *, has_history: bool) -> Fields:
 
 
 def _tool(tool: Tool) -> Fields:
-    spec: Fields = {"name": tool.name, "inputSchema": {"json": tool.parameters or _NO_PARAMETERS}}
+    spec: Fields = {"name": tool.name, "inputSchema": {"json": _parameters(tool)}}
     if tool.description:
         spec["description"] = tool.description
-    if tool.strict is not None:
-        spec["strict"] = tool.strict
+    if tool.strict:
+        spec["strict"] = True
     return spec
+
+
+def _parameters(tool: Tool) -> Any:
+    """As they were written, but for what must be said of every one: that it is an object."""
+    schema = msgspec.json.decode(tool.parameters) if tool.parameters is not None else None
+    if not isinstance(schema, dict) or not schema:
+        return _NO_PARAMETERS
+    return tool.parameters if "type" in schema else {"type": "object", **schema}
 
 
 def _text_format(wanted: ResponseFormat) -> Fields:
     if wanted.kind != "json_schema" or wanted.schema is None:
         raise unsupported("response_format", "JSON without a schema")
-    schema: Fields = {"schema": bytes(wanted.schema).decode(), "name": wanted.name or "response"}
+    # The service takes closed schemas only; one that is closed goes as it was written.
+    parsed = msgspec.json.decode(wanted.schema)
+    written = bytes(wanted.schema) if (shut := closed(parsed)) == parsed else _encode_json(shut)
+    schema: Fields = {"schema": written.decode(), "name": wanted.name or "response"}
     if wanted.description:
         schema["description"] = wanted.description
     return {"type": "json_schema", "structure": {"jsonSchema": schema}}

@@ -124,6 +124,31 @@ def test_tools_have_a_schema_and_no_empty_description() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("{}", {"type": "object", "properties": {}}),
+        ('{"properties":{}}', {"type": "object", "properties": {}}),
+        ('{"type":"object"}', {"type": "object"}),
+    ],
+)
+def test_parameters_say_that_they_are_an_object(written: str, sent: object) -> None:
+    """Models refuse a schema without a type."""
+    tool = Tool(name="look", parameters=msgspec.Raw(written.encode()))
+    assert body(ask(tools=(tool,)))["toolConfig"]["tools"] == [
+        {"toolSpec": {"name": "look", "inputSchema": {"json": sent}}}
+    ]
+
+
+def test_a_closed_schema_goes_as_it_was_written() -> None:
+    """Blanks and the order of keys are the caller's."""
+    written = '{ "type": "object", "additionalProperties": false }'
+    wanted = ResponseFormat(kind="json_schema", schema=msgspec.Raw(written.encode()))
+    assert (
+        body(ask(response_format=wanted))["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"] == written
+    )
+
+
 def test_no_tool_is_called_where_none_may_be() -> None:
     """There is no word for it, so the tools are left out; after calls they cannot be, and it is refused."""
     forbidden = ToolChoice(mode="none")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -202,6 +204,12 @@ async def test_a_long_body_is_signed_as_a_short_one_is() -> None:
 def test_the_region(address: str, options: dict[str, str], env: dict[str, str], region: str) -> None:
     """What the operator says counts first, then the address, then the environment."""
     assert region_of(BackendSpec(id="b", wire="bedrock", base_url=address, options=options), env) == region
+
+
+def test_wires_are_known_without_botocore() -> None:
+    """The table of wires is read by every command; botocore is loaded where a backend needs it only."""
+    code = "import sys, backends.registry; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_no_region_is_an_error() -> None:
