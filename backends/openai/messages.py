@@ -45,9 +45,9 @@ def _message(message: Message, profile: Profile) -> dict[str, Any]:
                 "id": _tool_call_id(call.id, profile),
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments or "{}"},
-                **call_fields(call, profile),
+                **call_fields(call, profile, is_first=index == 0),
             }
-            for call in message.tool_calls
+            for index, call in enumerate(message.tool_calls)
         ]
     return wire | reasoning_fields(message.reasoning, profile)
 

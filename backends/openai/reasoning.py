@@ -15,7 +15,12 @@ import msgspec
 
 from backends.contract import ReasoningBlock, ToolCall
 from backends.openai.profile import Profile
+from backends.signatures import marked, own
 
+_BROKER = "openrouter"
+_GOOGLE = "gemini"  # both faces of it take each other's
+# Google's own word for a call of another model.
+NOT_GOOGLES_CALL = "skip_thought_signature_validator"
 _TEXT_KEYS = ("text", "summary")
 _PROOFS = ("signature", "data", "id")
 
@@ -52,7 +57,7 @@ class DetailAssembler:
         return [
             ReasoningBlock(
                 text="".join(detail.text),
-                signature=msgspec.json.encode(detail.kept).decode(),
+                signature=marked(_BROKER, msgspec.json.encode(detail.kept).decode()),
                 redacted="data" in detail.kept,
             )
             for detail in self._details.values()
@@ -71,11 +76,12 @@ def reasoning_fields(blocks: tuple[ReasoningBlock, ...], profile: Profile) -> di
     return {profile.reasoning_back: text} if text else {}
 
 
-def call_fields(call: ToolCall, profile: Profile) -> dict[str, Any]:
-    """The fields of a tool call that prove whose it is."""
-    if not profile.signed_calls or call.signature is None:
+def call_fields(call: ToolCall, profile: Profile, *, is_first: bool) -> dict[str, Any]:
+    """The fields of a tool call that prove whose it is; of calls made together only the first is signed."""
+    if not profile.signed_calls:
         return {}
-    return {"extra_content": {"google": {"thought_signature": call.signature}}}
+    proof = own(_GOOGLE, call.signature, unmarked=True) or (NOT_GOOGLES_CALL if is_first else None)
+    return {} if proof is None else {"extra_content": {"google": {"thought_signature": proof}}}
 
 
 def _text(blocks: tuple[ReasoningBlock, ...]) -> str:
@@ -85,7 +91,7 @@ def _text(blocks: tuple[ReasoningBlock, ...]) -> str:
 def _detail_of(block: ReasoningBlock) -> dict[str, Any] | None:
     """The object that the block came from; None if it came from another vendor."""
     try:
-        kept = msgspec.json.decode(block.signature or "", type=dict[str, Any])
+        kept = msgspec.json.decode(own(_BROKER, block.signature, unmarked=False) or "", type=dict[str, Any])
     except msgspec.DecodeError:
         return None
     kind = kept.get("type")

@@ -13,6 +13,8 @@ from backends.http.ndjson import LineTooLong, NdjsonDecoder
 values = st.recursive(
     st.none() | st.integers() | st.text(max_size=12), lambda inner: st.dictionaries(st.text(max_size=4), inner)
 )
+fuzz = pytest.mark.judge("ndjson", "fuzz")
+
 line_end = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\r\n\r\n"])
 
 
@@ -27,6 +29,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
+@fuzz
 @given(
     st.lists(st.tuples(values, line_end), max_size=8),
     st.sampled_from([b"", b"\r\n"]),
@@ -42,6 +45,7 @@ def test_any_split_gives_the_objects_that_were_written(
     assert [json.loads(line) for line in lines] == [value for value, _ in objects]
 
 
+@fuzz
 @given(st.binary(max_size=80), st.lists(st.integers(0, 99), max_size=20))
 def test_any_split_of_any_bytes_gives_the_same_lines(stream: bytes, places: list[int]) -> None:
     """Also of bytes that are no JSON at all."""
