@@ -13,6 +13,10 @@ from simulation.recordings.judge import Verdict
 from simulation.recordings.load import Library
 
 _COUNTS = ("recordings", "interactions", "replayed", "equal", "different", "not applicable", "unreadable")
+_DETAILS = (
+    *(f"requests {outcome}" for outcome in ("equal", "differs", "n/a")),
+    *(f"framing {framing}" for framing in ("recorded", "rewritten", "ours")),
+)
 
 
 @dataclass(slots=True)
@@ -60,7 +64,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "providers": {name or "(none)": dict(row) for name, row in self.rows().items()},
+            "providers": {
+                name or "(none)": {column: row[column] for column in (*_COUNTS, *_DETAILS)}
+                for name, row in self.rows().items()
+            },
             "not_applicable": dict(self.reasons().most_common()),
             "different": [
                 {"recording": v.interaction.id, **_adapter(v), "differences": v.differences}
