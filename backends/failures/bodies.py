@@ -60,7 +60,7 @@ def read_problem(body: bytes, *, secret: str | None = None) -> Problem:
     """Never fails: what is not understood becomes the message."""
     try:
         value: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = _TAG.sub(" ", body.decode("utf-8", "replace"))
         return Problem(message=clean(text, secret), text=text.lower())
     if isinstance(value, list) and value:
@@ -89,7 +89,7 @@ def hidden_answer(body: bytes) -> tuple[int, bytes] | None:
         return None
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     found = {name.lower(): inner for name, inner in value.items()}
     status = found.get("originalstatuscode")

@@ -181,6 +181,9 @@ class HttpBackend:
                 raise once_delivered(error) from error
             error.signals = error.signals or signals
             raise
+        except RecursionError as error:  # how a JSON decoder says that a document nests too deeply
+            failure = ProtocolViolation("an answer that nests too deeply", signals=signals)
+            raise (once_delivered(failure) if has_delivered else failure) from error
 
     async def probe(self, *, timeout_s: float) -> LoadReport:
         return await self._prober.probe(timeout_s=timeout_s)

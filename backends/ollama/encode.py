@@ -146,7 +146,7 @@ def _content(message: Message, dialect: Dialect) -> tuple[str, list[str]]:
 def _call(call: ToolCall) -> dict[str, Any]:
     try:
         arguments = _as_object(call.arguments or "{}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(
             f"the arguments of the call of {call.name!r} are no JSON object", param="messages[].tool_calls"
         ) from error

@@ -75,6 +75,9 @@ class HttpProber:
         except TimeoutError:
             self._models_at = None
             return LoadReport(healthy=False, reason=f"TIMED_OUT: no answer in {timeout_s:g} s")
+        except RecursionError:  # how a JSON decoder says that a document nests too deeply
+            self._models_at = None
+            return LoadReport(healthy=False, reason="PROTOCOL_VIOLATION: an answer that nests too deeply")
         except BackendError as error:
             self._models_at = None
             is_warming = isinstance(error, Warming)

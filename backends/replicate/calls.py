@@ -108,5 +108,5 @@ class Calls:
             await stream.aclose()
         try:
             return decode_prediction(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation("an answer that is no prediction") from error

@@ -123,7 +123,7 @@ class PredictionDecoder:
 def _reason(data: bytes) -> str | None:
     try:
         return decode_done(data).reason
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation("an end of the stream that is not of this wire") from error
 
 

@@ -28,6 +28,7 @@ from backends.errors import (
     ContextTooLong,
     ModelNotServed,
     Overloaded,
+    ProtocolViolation,
     RateLimited,
     StreamBroken,
     Unsupported,
@@ -36,9 +37,13 @@ from backends.errors import (
 from simulation.wires.faults import Faults
 from simulation.wires.ollama import OllamaServer
 from tests.contract.emulated import SECRET, Adapters, adapters, ask, ask_until_broken, text
+from tests.contract.loopback import LoopbackServer, Reply
 
 USER = Message(role="user", content="What is the weather in Paris?")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+NDJSON = (("content-type", "application/x-ndjson"),)
+JSON = (("content-type", "application/json"),)
 SCHEMA = msgspec.Raw(b'{"type":"object","properties":{"a":{"const":1}},"required":["a"]}')
 WEATHER = Tool(
     name="get_weather",
@@ -207,6 +212,18 @@ async def test_a_stalled_server_can_be_cancelled(stage: Stage) -> None:
             await ask(stage.backend(), a_request())
     async with asyncio.timeout(2):
         await stage.server.disconnected()
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply([DEEP, b"\n"], headers=NDJSON), Reply([DEEP], headers=JSON), Reply([DEEP], status=500)]
+)
+async def test_an_answer_that_nests_too_deeply_is_refused(reply: Reply) -> None:
+    """As a stream, as a document, as an error and to a probe: nothing but errors of the adapter's leaves it."""
+    async with LoopbackServer(lambda _: reply) as server, adapters() as made:
+        backend = made.bind("ollama", server.url)
+        with pytest.raises((ProtocolViolation, UpstreamFault)):
+            await ask(backend, a_request())
+        assert not (await backend.probe(timeout_s=2.0)).healthy
 
 
 async def test_a_probe_tells_what_is_there_and_what_is_in_memory(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 
 import pytest
@@ -21,7 +23,7 @@ HELLO = '{"message":{"content":"Hé"},"done":false}\n{"message":{"content":"llo 
 
 
 def fail(body: bytes) -> BackendError:
-    return UpstreamFault(body.decode())
+    return UpstreamFault(body.decode("utf-8", "replace"))
 
 
 def decode(*reads: bytes, num_ctx: int | None = None) -> list[Chunk]:
@@ -164,3 +166,22 @@ def test_an_answer_in_one_document_is_read_whole() -> None:
 def test_lines_sent_as_json_are_read_too() -> None:
     """Some versions send a stream under that content type."""
     assert text(OllamaDecoder(read_failure=fail).whole(HELLO + END)) == "Héllo 😀"
+
+
+members = st.sampled_from(
+    ["message", "content", "thinking", "tool_calls", "function", "name", "arguments", "done", "error"]
+)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(members, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.binary(max_size=20) | st.builds(json.dumps, documents).map(str.encode), max_size=4))
+def test_no_bytes_break_the_decoder_itself(lines: list[bytes]) -> None:
+    """They are an answer, or no answer."""
+    with contextlib.suppress(BackendError):
+        decode(b"\n".join(lines))
+    with contextlib.suppress(BackendError):
+        OllamaDecoder(read_failure=fail).whole(b"\n".join(lines))

@@ -178,7 +178,9 @@ def test_what_the_wire_has_no_word_for_is_refused(request_: GenerateRequest, par
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize("arguments", ["[1]", '{"a":', '"x"', '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"])
+@pytest.mark.parametrize(
+    "arguments", ["[1]", '{"a":', '"x"', pytest.param('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", id="deep")]
+)
 def test_arguments_that_are_no_object_are_the_callers_mistake(arguments: str) -> None:
     """The wire takes objects only, and nobody can guess what was meant."""
     call = ToolCall(id="1", name="add", arguments=arguments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ TEXT = "Sure, here's é:\n\nWhy 😀"
 
 
 def fail(body: bytes) -> BackendError:
-    return UpstreamFault(body.decode())
+    return UpstreamFault(body.decode("utf-8", "replace"))
 
 
 def text(chunks: list[Chunk]) -> str:
@@ -149,3 +151,19 @@ def test_an_event_without_end_is_refused_at_the_cap() -> None:
     """Memory is bounded."""
     with pytest.raises(ProtocolViolation, match="more than"):
         fed(*[b"data: " + b"x" * (1024 * 1024)] * 9)
+
+
+events = st.tuples(
+    st.sampled_from([b"output", b"logs", b"done", b"error", b""]), st.binary(max_size=12), st.binary(max_size=4)
+)
+
+
+@given(st.lists(events, max_size=6), st.integers(0, 99))
+def test_no_bytes_break_the_decoder_itself(said: list[tuple[bytes, bytes, bytes]], place: int) -> None:
+    """They are an answer, or no answer; interrupted or not."""
+    stream = b"".join(b"event: %b\nid: %b\ndata: %b\n\n" % (name, number, data) for name, data, number in said)
+    with contextlib.suppress(BackendError):
+        decoder, _ = fed(stream[:place])
+        decoder.interrupted()
+        decoder.feed(stream[place:])
+        decoder.finish(None, max_tokens=None)
