@@ -101,7 +101,7 @@ class HttpProber:
             waiting=load.waiting,
             kv_cache_usage=load.kv_cache_usage,
             models=self._models,
-            loaded=await self._loaded(),
+            loaded=() if self._is_asleep else await self._loaded(),
         )
 
     async def _loaded(self) -> tuple[str, ...] | None:

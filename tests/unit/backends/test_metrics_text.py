@@ -83,3 +83,26 @@ nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 
         kv_cache_usage=('nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}',),
     )
     assert read_load(text, gauges) == EngineLoad(running=4, waiting=3)
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "load"),
+    [
+        (
+            "trtllm",
+            'trtllm_num_requests_running{model_name="m"} 2\ntrtllm_kv_cache_utilization 0.5\n',
+            EngineLoad(running=2, kv_cache_usage=0.5),
+        ),
+        ("tgi", "tgi_batch_current_size 3\ntgi_queue_size 1\n", EngineLoad(running=3, waiting=1)),
+        ("vllm_neuron", "vllm:gpu_cache_usage_perc 0.25\n", EngineLoad(kv_cache_usage=0.25)),
+        ("vllm_tpu", "vllm:num_requests_running 1\n", EngineLoad(running=1)),
+        (
+            "llama_cpp",
+            "llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:kv_cache_usage_ratio 0.5\n",
+            EngineLoad(running=1, waiting=2, kv_cache_usage=0.5),
+        ),
+    ],
+)
+def test_each_engine_has_its_own_names(profile: str, text: str, load: EngineLoad) -> None:
+    """Current ones and older ones; a gauge that is not there is unknown."""
+    assert read_load(text, names(profile)) == load

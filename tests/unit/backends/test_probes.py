@@ -188,3 +188,130 @@ async def test_a_silent_server_costs_no_more_than_the_timeout() -> None:
             spec, PROFILES["vllm"], client, authoriser=KeyAuthoriser(None, {}, KeyHeader())
         ).probe(timeout_s=0.01)
     assert report.reason.startswith("TIMED_OUT")
+
+
+async def test_sglang_without_metrics_tells_its_load_as_json(serve: Serve) -> None:
+    """Switched-off metrics are asked for once a minute, the load every time."""
+    rows = [
+        {"dp_rank": 0, "num_running_reqs": 2, "num_waiting_reqs": 1, "token_usage": 0.5},
+        {"dp_rank": 1, "num_running_reqs": 3, "num_waiting_reqs": 0, "token_usage": 0.25},
+    ]
+    loads = httpx.Response(200, json={"version": "x", "loads": rows})
+    server = await serve("sglang", {"/ping": httpx.Response(200), "/v1/models": MODELS, "/v1/loads": loads})
+    for _ in range(3):
+        report = await server.probe()
+        assert (report.running, report.waiting, report.kv_cache_usage) == (5, 1, 0.375)
+    assert (server.asked["/base/metrics"], server.asked["/base/v1/loads"]) == (1, 3)
+
+
+async def test_metrics_that_say_something_are_enough(serve: Serve) -> None:
+    """The second source is not asked where the first has spoken."""
+    metrics = httpx.Response(200, text="sglang:num_running_reqs 1\n")
+    server = await serve("sglang", {"/ping": httpx.Response(200), "/metrics": metrics, "/v1/models": MODELS})
+    report = await server.probe()
+    assert (report.running, report.waiting) == (1, None)
+    assert "/base/v1/loads" not in server.asked
+
+
+@pytest.mark.parametrize(
+    ("body", "load"),
+    [
+        (
+            b'{"loads": [{"num_running_reqs": 1}, {"num_running_reqs": 2, "num_waiting_reqs": null}, 7]}',
+            (3, None, None),
+        ),
+        (b'{"loads": [{"token_usage": 1.5, "num_waiting_reqs": true}]}', (None, None, 1.0)),
+        (b'{"loads": []}', (None, None, None)),
+        (b'{"loads": {}}', (None, None, None)),
+        (b"[]", (None, None, None)),
+        (b"\xff", (None, None, None)),
+    ],
+)
+async def test_a_field_that_is_missing_is_unknown(
+    serve: Serve, body: bytes, load: tuple[int | None, int | None, float | None]
+) -> None:
+    """Never zero; and a page of another kind says nothing."""
+    answers = {"/ping": httpx.Response(200), "/v1/loads": httpx.Response(200, content=body)}
+    report = await (await serve("sglang", {**answers, "/v1/models": MODELS})).probe()
+    assert report.healthy
+    assert (report.running, report.waiting, report.kv_cache_usage) == load
+
+
+async def test_a_server_that_sleeps_is_healthy_and_has_nothing_in_memory(serve: Serve) -> None:
+    """It is not woken by being asked: what counts as a task is left alone."""
+    props = httpx.Response(200, json={"is_sleeping": True, "total_slots": 4})
+    server = await serve("llama_cpp", {"/health": httpx.Response(200), "/v1/models": MODELS, "/props": props})
+    report = await server.probe()
+    assert (report.healthy, report.loaded) == (True, ())
+    assert report.reason.startswith("asleep")
+    server.answers["/props"] = httpx.Response(200, json={"is_sleeping": False})
+    server.clock.advance(60)
+    report = await server.probe()
+    assert (report.healthy, report.loaded, report.reason) == (True, None, "")
+    assert "/base/slots" not in server.asked
+
+
+@pytest.mark.parametrize("profile", ["trtllm", "tgi"])
+async def test_pages_that_drain_or_generate_are_never_asked_for(serve: Serve, profile: str) -> None:
+    """The text of the metrics is elsewhere, and health has a page that is only read."""
+    text = "trtllm_num_requests_running 1\ntgi_batch_current_size 1\n"
+    pages = ("/health", "/info", "/metrics", "/prometheus/metrics", "/health_generate")
+    server = await serve(profile, {**{page: httpx.Response(200, text=text) for page in pages}, "/v1/models": MODELS})
+    assert (await server.probe()).running == 1
+    drains = {"trtllm": "/base/metrics", "tgi": "/base/health"}[profile]
+    assert drains not in server.asked
+    assert "/base/health_generate" not in server.asked
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"data": [{"id": "a"}, {"id": "b"}]}, ("a", "b")),
+        ([{"id": "a"}], ("a",)),
+        ({"models": [{"name": "llama3:8b", "model": "llama3:8b"}]}, ("llama3:8b",)),
+        ({"models": [{"name": "models/gemini-x", "displayName": "X"}]}, ("gemini-x",)),
+        ({"object": "list", "data": [{"id": "a"}], "models": [{"name": "b"}]}, ("a",)),
+        ({"data": [{"other": 1}]}, ()),
+        ({"data": None}, None),
+        ({"data": [{"id": 5}]}, None),
+        ("no list", None),
+    ],
+)
+async def test_a_list_of_models_in_any_form(serve: Serve, body: object, names: tuple[str, ...] | None) -> None:
+    """OpenAI's, bare, Ollama's and Google's; anything else is unknown."""
+    server = await serve("generic", {"/v1/models": httpx.Response(200, json=body)})
+    report = await server.probe()
+    assert (report.healthy, report.models) == (True, names)
+
+
+async def test_a_connection_is_the_only_question_where_nothing_may_be_asked() -> None:
+    """It is made once a minute while all is well, and sends nothing."""
+    said: list[bytes] = []
+    closed = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said.append(await reader.read())
+        writer.close()
+        closed.set()
+
+    clock = FakeClock()
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with httpx.AsyncClient() as client:
+        prober = HttpProber(
+            BackendSpec(id="b", wire="openai_chat", profile="azure", base_url=f"http://127.0.0.1:{port}"),
+            PROFILES["azure"],
+            client,
+            authoriser=KeyAuthoriser(None, {}, KeyHeader()),
+            now=clock.monotonic,
+        )
+        for _ in range(3):
+            report = await prober.probe(timeout_s=2)
+            assert (report.healthy, report.rtt_s, report.models) == (True, 0.0, None)
+        await asyncio.wait_for(closed.wait(), 2)
+        assert said == [b""]
+        server.close()
+        await server.wait_closed()
+        clock.advance(60)
+        report = await prober.probe(timeout_s=2)
+        assert (report.healthy, report.reason.partition(":")[0]) == (False, "CONNECT_FAILED")

@@ -343,3 +343,66 @@ def test_any_cut_says_the_same(parts: list[bytes], cuts: list[int]) -> None:
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     reads = [stream[a:b] for a, b in itertools.pairwise(edges)]
     assert said(decode(*reads)) == said(decode(stream))
+
+
+@pytest.mark.parametrize(
+    ("wire", "counted"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 12}, Usage(input=3, output=9, reasoning=5)),
+        ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}, Usage(input=3, output=4)),
+        ({"prompt_tokens": 3, "completion_tokens": 4}, Usage(input=3, output=4)),
+    ],
+)
+def test_reasoning_may_be_in_the_total_alone(wire: dict[str, Any], counted: Usage) -> None:
+    """Gemini's second face says it nowhere else."""
+    assert (
+        last_usage(decode(delta(content="a") + delta("stop") + usage(**wire) + DONE, profile="gemini_openai"))
+        == counted
+    )
+
+
+def test_llama_cpp_counts_beside_its_times() -> None:
+    """A build that knows no usage still says what was read, what was in the cache and what was made."""
+    times = {"cache_n": 18, "prompt_n": 1, "predicted_n": 7, "prompt_ms": 5.0, "predicted_ms": 32.0}
+    end = event({"choices": [{"delta": {}, "finish_reason": "stop"}], "timings": times})
+    chunks = decode(delta(content="a") + end + DONE, profile="llama_cpp")
+    assert last_usage(chunks) == Usage(input=19, cached_input=18, output=7)
+    assert chunks[-1].timings == UpstreamTimings(prefill_s=0.005, decode_s=0.032)
+
+
+def test_events_of_a_servers_own_are_passed_over() -> None:
+    """They have a name, and may hold anything."""
+    assert decode(b"event: sglext_ids\ndata: [1, 2]\n\n" + delta("stop", content="a") + DONE)[0].text == "a"
+    with pytest.raises(ProtocolViolation):
+        decode(b"event: message\ndata: [1, 2]\n\n")
+
+
+def test_logprobs_that_name_no_token_are_passed_over() -> None:
+    """Together sends a bare number in a stream."""
+    stream = event({"choices": [{"delta": {"content": "a"}, "logprobs": -0.5, "finish_reason": "stop"}]})
+    chunks = decode(stream + DONE, profile="together")
+    assert (chunks[0].text, chunks[0].logprobs) == ("a", ())
+
+
+def test_a_shortage_in_the_middle_is_load() -> None:
+    """DeepSeek's word for it is a finish reason."""
+    with pytest.raises(Overloaded):
+        decode(delta(content="a") + delta("insufficient_system_resource"), profile="deepseek")
+
+
+def test_a_call_brings_its_signature() -> None:
+    """With its first piece, or after it."""
+    proof = {"google": {"thought_signature": "c2ln"}}
+    call: dict[str, Any] = {"index": 0, "id": "i", "function": {"name": "f", "arguments": "{}"}}
+    (first, *_) = decode(delta("tool_calls", tool_calls=[{**call, "extra_content": proof}]) + DONE)
+    assert first.tool_calls == (ToolCallDelta(index=0, id="i", name="f", arguments="{}", signature="c2ln"),)
+    late = delta(tool_calls=[call]) + delta("tool_calls", tool_calls=[{"index": 0, "extra_content": proof}]) + DONE
+    assert [piece.signature for piece in decode(late)[0].tool_calls] == [None, "c2ln"]
+
+
+def test_a_trace_of_the_server_stays_here() -> None:
+    """TabbyAPI's error has one, with its paths."""
+    failed = event({"error": {"message": "Chat completion aborted.", "trace": "File /srv/secret.py"}})
+    with pytest.raises(BackendError) as caught:
+        decode(failed, profile="tabbyapi")
+    assert "secret" not in str(caught.value)
