@@ -18,7 +18,7 @@ import msgspec
 from backends.authorise import Authoriser
 from backends.contract import Chunk, GenerateRequest, LoadReport
 from backends.dialect import Dialect
-from backends.errors import BackendError, ProtocolViolation, once_delivered
+from backends.errors import BackendError, ConnectFailed, ProtocolViolation, once_delivered
 from backends.failures import classify
 from backends.failures.client import CLIENT_ERRORS, map_httpx_errors
 from backends.http.answer import next_read
@@ -52,6 +52,7 @@ class ReplicateBackend:
         transport: httpx.AsyncBaseTransport,
         authoriser: Authoriser,
         prober: Prober,
+        cancel_s: float = CANCEL_S,
     ) -> None:
         self._spec = spec
         self._dialect = dialect
@@ -59,6 +60,7 @@ class ReplicateBackend:
         self._hosts = hosts
         self._authoriser = authoriser
         self._prober = prober
+        self._cancel_s = cancel_s
         self._calls = Calls(spec, dialect, transport=transport, authoriser=authoriser)
         self._tasks: set[asyncio.Task[Any]] = set()  # as many as there are requests at most, each for a few seconds
 
@@ -97,7 +99,7 @@ class ReplicateBackend:
     async def aclose(self) -> None:
         """Waits until every prediction that was left is cancelled, but no longer than that may take."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2 * CANCEL_S)
+            await asyncio.wait(self._tasks, timeout=self._cancel_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -108,6 +110,8 @@ class ReplicateBackend:
         try:
             return await asyncio.shield(creation)
         except asyncio.CancelledError:
+            if creation.cancelled():
+                raise ConnectFailed("the backend was closed while the prediction was created") from None
             self._start(self._abandon(creation))
             raise
 
@@ -163,13 +167,13 @@ class ReplicateBackend:
 
     async def _abandon(self, creation: asyncio.Task[Created]) -> None:
         with suppress(BackendError, TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
+            async with asyncio.timeout(self._cancel_s):
                 created = await creation
             await self._cancel(created.prediction)
 
     async def _cancel(self, prediction: Prediction) -> None:
         with suppress(BackendError, TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
+            async with asyncio.timeout(self._cancel_s):
                 await self._calls.cancel(self._cancel_address(prediction))
 
     def _cancel_address(self, prediction: Prediction) -> httpx.URL:
