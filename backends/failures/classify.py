@@ -71,7 +71,7 @@ _KEY_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key not valid|api ke
 _FILTER_WORDS = re.compile(r"content (?:management )?policy|content filter|flagged|moderation")
 _MODEL_WORDS = re.compile(
     r"not a valid model|invalid model|(?:model|endpoint|variant|component) .{1,80}(?:not found|does not exist)"
-    r"|model identifier is invalid|with on-demand throughput"
+    r"|model identifier is invalid|with on-demand throughput|no models? (?:(?:is|are) )?(?:currently )?loaded"
 )
 _BUSY_WORDS = re.compile(
     r"queue (?:is )?full|overload|(?:at|over) capacity|capacity exceeded|server (?:is )?busy|too many pending"

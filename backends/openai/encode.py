@@ -62,7 +62,9 @@ def encode(request: GenerateRequest, *, upstream_model: str, profile: Profile) -
     body.update(_sampling(request, profile, is_chat=request.prompt is None))
     if request.end_user is not None and profile.end_user is not None:
         body[profile.end_user] = request.end_user
-    return path.replace("{model}", quote(upstream_model, safe="")), _encode_json(body)
+    if "{model}" in path:
+        path = path.replace("{model}", quote(upstream_model, safe=""))
+    return path, _encode_json(body)
 
 
 def _sampling(request: GenerateRequest, profile: Profile, *, is_chat: bool) -> Iterator[tuple[str, Any]]:
