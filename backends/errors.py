@@ -12,7 +12,7 @@
     |- ContextTooLong       the prompt does not fit this model
     |- ContentFiltered      the provider refuses the prompt
     |- ModelNotServed       404: the model is not there
-    |- Unsupported          asked for what this dialect cannot say; nothing was sent
+    |- Unsupported          asked for what this dialect cannot say, or this server was started without
     |- BadRequest           the rest of 4xx: the same everywhere
     |- ProtocolViolation    not the wire that was promised
     `- StreamBroken         the stream ended or failed after it had begun
@@ -114,7 +114,10 @@ class ModelNotServed(BackendError):
 
 
 class Unsupported(BackendError):
-    """The request asks for something this dialect cannot express, and dropping it silently would be a lie."""
+    """The request asks for something this dialect cannot express, and dropping it silently would be a lie.
+
+    Also from a server that says it was started without the part it takes: another one of its kind may have it.
+    """
 
     code = "UNSUPPORTED"
     counts_against_health = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from backends.contract import GenerateRequest
-from backends.http.exchange import FailureReader, Outgoing
+from backends.http.exchange import Decoder, FailureReader, Outgoing
 from backends.openai.decode import ChatDecoder
 from backends.openai.encode import encode
 from backends.openai.profile import Profile
+from backends.openai.stopping import StoppingDecoder
 from backends.signals import ORCA_REQUEST
 
 
@@ -23,5 +24,7 @@ class OpenAICodec:
         path, body = encode(request, upstream_model=upstream_model, profile=self.dialect)
         return Outgoing(path=path, body=body, headers=self._headers)
 
-    def decoder(self, request: GenerateRequest, *, read_failure: FailureReader) -> ChatDecoder:  # noqa: ARG002 - the answer says all that is needed
-        return ChatDecoder(self.dialect, read_failure=read_failure)
+    def decoder(self, request: GenerateRequest, *, read_failure: FailureReader) -> Decoder:
+        decoder = ChatDecoder(self.dialect, read_failure=read_failure)
+        stops = request.sampling.stop
+        return StoppingDecoder(decoder, stops) if stops and self.dialect.stops_here else decoder

@@ -76,7 +76,9 @@ def _sampling(request: GenerateRequest, profile: Profile, *, is_chat: bool) -> I
             # The completions endpoint never learnt the newer name.
             yield name if is_chat or field != "max_output_tokens" else "max_tokens", value
     if sampling.stop:
-        yield _name("stop", profile), list(sampling.stop)
+        name = _name("stop", profile)
+        if not profile.stops_here:
+            yield name, list(sampling.stop)
     if sampling.logprobs:
         name = _name("logprobs", profile)
         if not is_chat:
@@ -95,6 +97,11 @@ def _name(field: str, profile: Profile) -> str:
 
 
 def _add_tools(body: dict[str, Any], request: GenerateRequest, profile: Profile) -> None:
+    if request.tool_choice is not None and not profile.obeys_choice:
+        if request.tool_choice.mode == "none":
+            return  # what it does not know it cannot call
+        if request.tool_choice.mode != "auto":
+            raise unsupported(profile, "tool_choice", "a call cannot be forced")
     if request.tools:
         if "tools" not in profile.capabilities:
             raise unsupported(profile, "tools")

@@ -6,7 +6,9 @@ asking somebody else), and an empty account from both.
 
 from __future__ import annotations
 
-from backends.errors import BadRequest, ContextTooLong, Overloaded, QuotaExhausted, RateLimited
+import re
+
+from backends.errors import BadRequest, ContextTooLong, Overloaded, QuotaExhausted, RateLimited, UpstreamFault
 from backends.failures.rules import FailureRules
 
 GROQ = FailureRules(
@@ -38,3 +40,10 @@ MISTRAL = FailureRules(
 OPENAI = FailureRules(codes={"slow_down": Overloaded})
 AZURE = FailureRules(codes={"ratelimitreached": RateLimited, "nocapacity": Overloaded})
 OPENROUTER = FailureRules(statuses={503: Overloaded})
+# Every failure before the first token is a 404 with an exception's own words; unknown ones are of the model.
+MLX = FailureRules(
+    words=(
+        (re.compile(r"generation thread died"), UpstreamFault),
+        (re.compile(r"chat template|conversation roles|roles? (?:must|is not|not) |only .{1,40} roles? "), BadRequest),
+    )
+)

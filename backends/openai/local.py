@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from backends.openai.failure_rules import MLX
 from backends.openai.profile import Profile
 from backends.openai.words import (
     COMMON,
@@ -55,12 +56,16 @@ LOCAL: tuple[Profile, ...] = (
             repetition_penalty="repeat_penalty",
         ),
     ),
-    # HTTP/1.0: a body ends with its connection, and a request must say its length.
+    # HTTP/1.0: a body ends with its connection, and a request must say its length. Whatever goes wrong before the first
+    # token is a 404, and a tool choice is passed over in silence.
     replace(
         _LOCAL,
         name="mlx",
         capabilities=EVERYTHING - STRUCTURED - {"vision"},
         parameters=parameters(*COMMON, *PENALTIES, *OPEN_SAMPLERS, "seed", max_output_tokens="max_tokens"),
+        obeys_choice=False,
+        stops_here=True,
+        failures=MLX,
         probe=ProbePlan(liveness="/health"),
     ),
 )

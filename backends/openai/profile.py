@@ -25,6 +25,7 @@ class Profile(Dialect):
         parallel_tool_calls: whether the field of that name is taken.
         tool_choice_auto: "auto" has to be said, since the server takes silence for "none".
         any_tool: its word for "call some tool".
+        obeys_choice: whether a call can be forced, and calls be forbidden.
         message_names: whether `messages[].name` is taken.
         short_tool_ids: ids of tool calls are exactly nine alphanumerics.
         end_user: its field for the caller's own user; None if it refuses one (it shapes no answer, so it is left out).
@@ -34,6 +35,7 @@ class Profile(Dialect):
         signed_calls: tool calls carry Google's thought signatures, both ways.
         reasoning_outside_output: `completion_tokens` leaves reasoning tokens out.
         aborts_when_full: a full queue may show as finish reason "abort".
+        stops_here: stop sequences are looked for on our side, since the server's own way spoils the text.
         orca: whether it is asked for an ORCA load report.
         extra_body: fields that go with every request as they are.
     """
@@ -45,6 +47,7 @@ class Profile(Dialect):
     parallel_tool_calls: bool = True
     tool_choice_auto: bool = False
     any_tool: str = "required"
+    obeys_choice: bool = True
     message_names: bool = True
     short_tool_ids: bool = False
     end_user: str | None = "user"
@@ -54,5 +57,6 @@ class Profile(Dialect):
     signed_calls: bool = False
     reasoning_outside_output: bool = False
     aborts_when_full: bool = False
+    stops_here: bool = False
     orca: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -33,6 +33,7 @@ class UsageMeter:
         self._reasoning = _last(self._reasoning, wire.reasoning_tokens)
         if wire.prompt_tokens_details is not None:
             self._cached = _last(self._cached, wire.prompt_tokens_details.cached_tokens)
+            self._cache_write = _last(self._cache_write, wire.prompt_tokens_details.created_cache_tokens)
             self._cache_write = _last(self._cache_write, wire.prompt_tokens_details.cache_write_tokens)
         if wire.completion_tokens_details is not None:
             self._reasoning = _last(self._reasoning, wire.completion_tokens_details.reasoning_tokens)

@@ -100,7 +100,10 @@ class Choice(msgspec.Struct, gc=False):
 
 
 class PromptDetails(msgspec.Struct, gc=False):
+    """What was written to a cache is `created_cache_tokens` for vLLM."""
+
     cached_tokens: Number | None = None
+    created_cache_tokens: Number | None = None
     cache_write_tokens: Number | None = None
 
 

@@ -193,6 +193,11 @@ THREE = {"prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2}}
         ("deepseek", {**TEN, "prompt_cache_hit_tokens": 3}, Usage(input=10, cached_input=3, output=7)),
         ("sglang", {**TEN, "reasoning_tokens": 4}, Usage(input=10, output=7, reasoning=4)),
         ("vllm", {**TEN, "prompt_tokens": 10.0, "prompt_tokens_details": None}, Usage(input=10, output=7)),
+        (
+            "vllm",
+            TEN | {"prompt_tokens_details": {"created_cache_tokens": 2}},
+            Usage(input=10, cache_write_input=2, output=7),
+        ),
         ("xai", {**TEN, **FOUR, "total_tokens": 21}, Usage(input=10, output=11, reasoning=4)),
         ("xai", {**TEN, **FOUR, "total_tokens": 17}, Usage(input=10, output=7, reasoning=4)),
     ],
