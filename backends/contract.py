@@ -14,6 +14,9 @@ import msgspec
 
 from backends.spec import BackendSpec
 
+# How long an adapter that is no longer wanted goes on with what it has begun.
+LAST_ANSWERS_S = 60.0
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -241,4 +244,6 @@ class Backend(Protocol):
         """Asks for liveness and load at the cheapest endpoints of the family, never one that generates or bills."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Gives back what it holds. Answers that are being given may end first, for at most `LAST_ANSWERS_S`."""
+        ...

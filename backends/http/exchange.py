@@ -21,6 +21,7 @@ from backends.failures import classify
 from backends.failures.client import map_httpx_errors
 from backends.http.answer import is_json, next_read, read_document, refusal
 from backends.http.request import post
+from backends.neutral import fitting
 from backends.signals import read_signals
 from backends.spec import BackendSpec
 from backends.urls import endpoint
@@ -142,6 +143,7 @@ class HttpBackend:
         self, request: GenerateRequest, *, upstream_model: str, request_id: str
     ) -> AsyncGenerator[Chunk]:
         """Streams the answer; a trailing assistant message is continued where the dialect can say so."""
+        request = fitting(request, self._dialect.parameters)
         outgoing = self._codec.encode(request, upstream_model=upstream_model)
         upstream = await self._request(outgoing, request_id)
         decoder = self._codec.decoder(request, read_failure=self._read_failure)

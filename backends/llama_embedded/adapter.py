@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from backends.authorise import KeyAuthoriser
-from backends.contract import Chunk, GenerateRequest, LoadReport
+from backends.contract import LAST_ANSWERS_S, Chunk, GenerateRequest, LoadReport
 from backends.errors import ConnectFailed, Warming
 from backends.http.exchange import HttpBackend
 from backends.llama_embedded.server import KEY_VARIABLE
@@ -65,6 +65,9 @@ class EmbeddedLlama:
         self._pause_s = _FIRST_PAUSE_S
         self._again_at = 0.0
         self._why = ""
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.pid: int | None = None
 
     def __repr__(self) -> str:
@@ -82,11 +85,18 @@ class EmbeddedLlama:
         if server is None:
             self._start()
             raise self._absent()
-        async with contextlib.aclosing(
-            server.generate(request, upstream_model=upstream_model, request_id=request_id)
-        ) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        self._active += 1
+        self._idle.clear()
+        try:
+            async with contextlib.aclosing(
+                server.generate(request, upstream_model=upstream_model, request_id=request_id)
+            ) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
 
     async def probe(self, *, timeout_s: float) -> LoadReport:
         server = self._server
@@ -97,8 +107,11 @@ class EmbeddedLlama:
         return LoadReport(healthy=False, warming=isinstance(error, Warming), reason=f"{error.code}: {error.message}")
 
     async def aclose(self) -> None:
-        """Ends the engine and what it was working on."""
+        """Ends the engine, when it has said what it was saying."""
         running, self._running, self._again_at = self._running, None, float("inf")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_S):
+                await self._idle.wait()
         if running is not None:
             running.cancel()
             await asyncio.wait([running])

@@ -23,6 +23,7 @@ from backends.failures import classify
 from backends.failures.client import CLIENT_ERRORS, map_httpx_errors
 from backends.http.answer import next_read
 from backends.http.exchange import Outgoing, Prober
+from backends.neutral import fitting
 from backends.replicate.calls import Calls, Created
 from backends.replicate.decode import PredictionDecoder
 from backends.replicate.encode import Settings, encode
@@ -75,6 +76,7 @@ class ReplicateBackend:
         self, request: GenerateRequest, *, upstream_model: str, request_id: str
     ) -> AsyncGenerator[Chunk]:
         """Streams the answer; the prediction is cancelled unless its end was seen."""
+        request = fitting(request, self._dialect.parameters)
         outgoing = encode(request, upstream_model=upstream_model, dialect=self._dialect, settings=self._settings)
         prediction, signals = await self._created(outgoing, request_id)
         decoder = PredictionDecoder(read_failure=self._read_failure)

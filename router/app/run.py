@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from router.app.faces import build_faces
 from router.app.shared import join, open_meter
 from router.app.wires import wire_facts
 from router.clock import Clock, SystemClock
+from router.dispatch.collector import close_adapter
 from router.dispatch.director import Director
+from router.dispatch.fleet import Fleet
 from router.domain.pricing import books
 from router.settings import Settings, load
 from router.state.connection import BadStoreUrlError
@@ -43,6 +45,7 @@ START_HINTS: dict[type[Exception], str] = {
 }
 FIRST_LOAD_S = 15.0
 DRAIN_LOOK_S = 0.02
+CLOSE_S = 5.0  # a prediction is cancelled in it, an engine ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,7 @@ async def run(
             meter=meter,
             wires=wires,
         )
+        stack.push_async_callback(_close_adapters, core.fleet)
         # Opened after the core listens to the view, so that it sees the first snapshot.
         state = await stack.enter_async_context(
             open_state(
@@ -152,6 +156,14 @@ async def run(
         faces.admin.stop()
         await _drain(core.director, faces.grpc, faces.http, limit_s=router.drain_limit_s)
         return 1 if failed else 0
+
+
+async def _close_adapters(fleet: Fleet) -> None:
+    """Whatever adapters hold, children and calls of their own included, ends before what they share."""
+    adapters = [*(member.adapter for member in fleet.members.values() if member.adapter is not None), *fleet.removed]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await asyncio.gather(*map(close_adapter, adapters))
 
 
 def _seed(settings: Settings) -> SeedDocuments:

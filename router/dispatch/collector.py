@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
+from backends.contract import Backend as Adapter
 from backends.contract import LoadReport
 from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
@@ -42,6 +43,14 @@ class _Watch:
         self.first = True
         self.judged = False
         self.running = False
+
+
+async def close_adapter(adapter: Adapter) -> None:
+    """Closes an adapter; one that cannot be closed is no reason to stop."""
+    try:
+        await adapter.aclose()
+    except Exception:
+        log.exception("adapter_not_closed", backend=adapter.spec.id)
 
 
 class Collector:
@@ -79,7 +88,7 @@ class Collector:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._tick(tasks)
-                await self._close_removed()
+                self._close_removed(tasks)
                 await asyncio.sleep(TICK_S)
 
     async def _tick(self, tasks: asyncio.TaskGroup) -> None:
@@ -167,13 +176,14 @@ class Collector:
         if self._health.judges(backend_id):
             self._health.probed(member, report)
 
-    async def _close_removed(self) -> None:
+    def _close_removed(self, tasks: asyncio.TaskGroup) -> None:
         while self._fleet.removed:
             adapter = self._fleet.removed.pop()
             # One that was there for less than a tick was never watched, but may have served.
             if adapter.spec.id not in self._fleet.members:
                 self._forget_backend(adapter.spec.id)
-            await adapter.aclose()
+            # It may have answers to finish.
+            tasks.create_task(close_adapter(adapter), name=f"close {adapter.spec.id}")
 
     def _forget_backend(self, backend_id: str) -> None:
         self._metrics.forget_backend(backend_id)

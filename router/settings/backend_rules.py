@@ -18,7 +18,7 @@ from router.settings.strict import nearest
 BACKEND_ID = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,62}\Z")
 _CREDENTIAL = re.compile(r"^(env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:\S.*)\Z")
 _SECRET = re.compile(
-    r"(?i)^(env:|file:)?(sk-|sk_|gsk_|csk-|xai-|hf_|r8_|AIza|AKIA|ghp_|Bearer\s|eyJ)|^env:[0-9a-f]{32,}$"
+    r"(?i)^(env:|file:)?(sk-|sk_|gsk_|csk-|xai-|hf_|r8_|AIza|AKIA|ASIA|ABSK|ghp_|Bearer\s|eyJ)|^env:[0-9a-f]{32,}$"
 )
 MAX_COUNT = 100_000
 FILE = "file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backends.contract import GenerateRequest, ImagePart, Sampling
+from backends.neutral import is_neutral
 from router.domain.fleet import Capability, Parameter
 
 NOTHING_ASKED: frozenset[Parameter] = frozenset()
@@ -41,10 +42,17 @@ def derive_needs(request: GenerateRequest) -> frozenset[Capability]:
 
 
 def derive_parameters(sampling: Sampling) -> frozenset[Parameter]:
-    """The parameters that are set; a backend that does not take one of them cannot serve the request as it is."""
+    """The parameters that are asked for; a backend that does not take one cannot serve the request as it is.
+
+    A value that asks for nothing does not count: many clients send every parameter they know, switched off.
+    """
     if sampling is _DEFAULT or sampling == _DEFAULT:
         return NOTHING_ASKED
-    asked: list[Parameter] = [parameter for name, parameter in _OPTIONAL if getattr(sampling, name) is not None]
+    asked: list[Parameter] = []
+    for name, parameter in _OPTIONAL:
+        value = getattr(sampling, name)
+        if value is not None and not is_neutral(name, value):
+            asked.append(parameter)
     if sampling.stop:
         asked.append(Parameter.STOP)
     return frozenset(asked)

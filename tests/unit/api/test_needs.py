@@ -14,10 +14,10 @@ SET = {
     "temperature": 0.0,
     "top_p": 0.5,
     "top_k": 3,
-    "min_p": 0.0,
+    "min_p": 0.1,
     "stop": ("x",),
     "seed": 0,
-    "presence_penalty": 0.0,
+    "presence_penalty": 0.1,
     "frequency_penalty": -1.0,
     "repetition_penalty": 1.1,
     "top_logprobs": 0,
@@ -27,7 +27,7 @@ SET = {
 
 @pytest.mark.parametrize("name", sorted(SET))
 def test_a_parameter_that_is_set_is_asked_for(name: str) -> None:
-    """Also one that is set to zero: it overrides what the server would take by itself."""
+    """Also a seed of zero: it is a seed like any other."""
     sampling = msgspec.convert({name: SET[name]}, Sampling)
     assert derive_parameters(sampling) == {Parameter(name)}
 

@@ -331,7 +331,8 @@ async def test_a_backend_that_is_removed_leaves_nothing(make_site: MakeSite) -> 
     await site.go_on(1.0)
     site.store.publish(backends={"b": site.store.snapshot.backends["b"]}, health={})
     await site.go_on(1.0)
-    await site.collector._close_removed()
+    async with asyncio.TaskGroup() as tasks:
+        site.collector._close_removed(tasks)
     page = site.metrics.render(lambda: None).decode()
     assert 'backend="b"' in page
     assert 'backend="a"' not in page
