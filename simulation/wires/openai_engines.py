@@ -7,6 +7,7 @@ did.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +32,26 @@ _LOADS = {
         for rank in range(2)
     ],
 }
+
+
+def _metrics(cache: str, more: str = "") -> tuple[int, bytes, str]:
+    """A page of vLLM; older engines call the cache otherwise."""
+    text = f"vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\nvllm:{cache} 0.5\n{more}"
+    return 200, text.encode(), _TEXT
+
+
+def _vllm(shaped: Events, told: Told) -> Events:
+    for event in shaped:
+        for choice in event["choices"]:
+            choice["stop_reason"] = told.answer.stop
+    return shaped
+
+
+def _llama(shaped: Events, told: Told) -> Events:
+    """Times and counts beside the usage."""
+    counts = {"cache_n": told.cached, "prompt_n": told.prompt - told.cached, "predicted_n": told.output}
+    shaped[-1]["timings"] = {**counts, "prompt_ms": 250.0, "predicted_ms": 2000.0}
+    return shaped
 
 
 def _sglang(shaped: Events, told: Told) -> Events:
@@ -70,7 +91,47 @@ def _mlx(shaped: Events, told: Told) -> Events:  # noqa: ARG001 - the shape of a
     return whole_calls(shaped[1:], at=0)
 
 
+_VLLM = Vendor(
+    name="vllm",
+    thought_field="reasoning",
+    shape=_vllm,
+    error=problems.vllm,
+    stream_error=problems.coded,
+    done_after_error=True,
+    words={503: Problem(status=503, message="The request queue is full.", kind="ServiceUnavailableError")},
+    pages={"/health": _OK, "/v1/models": models_page(), "/metrics": _metrics("kv_cache_usage_perc")},
+)
+
 _TABLE = (
+    _VLLM,
+    replace(
+        _VLLM,
+        name="vllm_tpu",
+        pages={**_VLLM.pages, "/metrics": _metrics("kv_cache_usage_perc", "vllm:tpu_hbm_usage_perc 0.75\n")},
+    ),
+    # A version that is behind: older names, and errors without a nest.
+    replace(
+        _VLLM,
+        name="vllm_neuron",
+        thought_field="reasoning_content",
+        error=problems.flat_object,
+        pages={**_VLLM.pages, "/metrics": _metrics("gpu_cache_usage_perc")},
+    ),
+    Vendor(
+        name="llama_cpp",
+        shape=_llama,
+        error=problems.coded,
+        stream_error=problems.coded,
+        any_model=True,
+        pages={
+            "/health": (200, encode({"status": "ok"}), "application/json"),
+            "/props": (200, encode({"total_slots": 1, "is_sleeping": False}), "application/json"),
+            "/v1/models": models_page(),
+            "/slots": (200, encode([{"id": 0, "is_processing": False}]), "application/json"),
+        },
+    ),
+    # As LM Studio is.
+    Vendor(name="local", key_header="", error=problems.words, pages={"/v1/models": models_page()}),
     Vendor(
         name="trtllm",
         key_header="",

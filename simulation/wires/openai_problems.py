@@ -52,6 +52,17 @@ def azure(problem: Problem) -> dict[str, Any]:
     return {"error": error}
 
 
+def coded(problem: Problem) -> dict[str, Any]:
+    """Engines: the code is the status."""
+    error = {"message": problem.message, "type": problem.kind, "param": problem.param, "code": problem.status}
+    return {"error": error}
+
+
+def vllm(problem: Problem) -> dict[str, Any]:
+    """A refused key is only a word there, since the middleware that refuses it is not the engine's."""
+    return {"error": "Unauthorized"} if problem.status == 401 else coded(problem)
+
+
 def flat(problem: Problem) -> dict[str, Any]:
     """Cerebras."""
     return {"message": problem.message, "type": problem.kind, "param": problem.param, "code": problem.code}

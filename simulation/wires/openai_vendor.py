@@ -71,6 +71,7 @@ class Vendor:
         headers: of every answer.
         limits: sent with an answer and with a 429.
         pages: other paths -> what is there.
+        any_model: answers for a model of any name.
         http10: speaks HTTP/1.0 and wants a content-length.
     """
 
@@ -98,6 +99,7 @@ class Vendor:
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
     pages: Mapping[str, tuple[int, bytes, str]] = field(default_factory=dict)
+    any_model: bool = False
     http10: bool = False
 
 
@@ -176,7 +178,7 @@ class EmulatedVendor(HttpWire):
     def _plan(self, sent: dict[str, Any], model: str) -> Told:
         """Raises WireError for a request that is refused."""
         vendor = self.vendor
-        if model not in self.models:
+        if model not in self.models and not vendor.any_model:
             message = f"The model `{model}` does not exist or you do not have access to it."
             raise self._refusal(Problem(status=404, message=message, code="model_not_found"))
         for message in sent.get("messages") or ():

@@ -104,15 +104,23 @@ JUDGES = (
     Judge("deepseek", _openai("/v1"), openai, asks_for_usage=False),
     Judge("xai", _openai("/v1"), openai),
     Judge("gemini_openai", _openai("/v1beta/openai"), openai),
-    Judge("trtllm", _openai("/v1"), openai),
+    *(
+        Judge(engine, _openai("/v1"), openai)
+        for engine in ("vllm", "vllm_tpu", "vllm_neuron", "llama_cpp", "local", "trtllm")
+    ),
     Judge("sglang", _openai("/v1"), openai),
     Judge("tabbyapi", _openai("/v1", default_headers={"x-api-key": KEY}), openai),
     Judge("mlx", _openai("/v1", **LOOSE), openai),
 )
 
 
+# Faces of one family.
+FAMILIES = {"azure_v1": "azure", "gemini_openai": "gemini"}
+
+
 def _judged(judge: Judge) -> Any:
-    return pytest.param(judge, id=judge.vendor, marks=pytest.mark.judge(judge.vendor, "sdk"))
+    family = FAMILIES.get(judge.vendor, judge.vendor)
+    return pytest.param(judge, id=judge.vendor, marks=pytest.mark.judge(family, "sdk"))
 
 
 every_judge = pytest.mark.parametrize("judge", [_judged(judge) for judge in JUDGES])
