@@ -20,7 +20,7 @@ from router.clock import Clock
 from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
-from router.domain.fleet import Backend, Health, ServedModel
+from router.domain.fleet import Backend, Capability, Health, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 K = TypeVar("K", bound=Hashable)
 BuildAdapter = Callable[[BackendSpec], Adapter]
 UNKNOWN_HEALTH = Health()
+# What a model of the catalogue must read for a capability to mean anything.
+READS = {Capability.VISION: "image", Capability.AUDIO: "audio"}
 
 
 @dataclass(slots=True)
@@ -270,12 +272,19 @@ class Fleet:
             usable=member.adapter is not None,
             live=member.live,
             learned=learned,
-            family=self._families.get((backend.wire, backend.profile), EVERYTHING),
+            family=self._families.get((backend.wire, backend.profile), EVERYTHING) & ~_unread(model),
         )
 
     def _hardware(self, backend: Backend) -> Hardware:
         known = self.catalogue.hardware.get(backend.hardware)
         return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
+
+
+def _unread(model: Model | None) -> int:
+    """The capabilities that a model lacks because of what it does not read, whoever serves it."""
+    if model is None:
+        return 0
+    return capability_mask(frozenset(need for need, kind in READS.items() if kind not in model.modalities))
 
 
 def _families(wires: Wires) -> dict[tuple[str, str], int]:

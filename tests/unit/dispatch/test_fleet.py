@@ -15,9 +15,11 @@ from backends.spec import BackendSpec
 from router.clock import FakeClock
 from router.dispatch.fleet import Fleet
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, Health, HealthState, ServedModel
+from router.domain.fleet import Backend, Capability, Health, HealthState, ServedModel
+from router.domain.hardware import Model
 from router.domain.policies import Policies
 from router.domain.pricing import Price, Window, book_of, books
+from router.domain.rows import CAPABILITY_BIT
 from router.domain.snapshot import FleetSnapshot
 
 BACKEND = Backend(id="a", wire="scripted", address="http://a", models=(ServedModel(model="m"),))
@@ -257,3 +259,19 @@ def test_following_changes_leads_to_what_a_fresh_start_has(edits: list[tuple[Any
         fresh.apply(state)
         assert shown(fleet) == shown(fresh)
         assert fleet.prices_change_at > clock.time()
+
+
+def test_a_model_that_reads_no_images_is_offered_none() -> None:
+    """Vision counts where the backend declares it and the model of the catalogue reads images, or is not in it."""
+    models = {
+        "blind": Model(id="blind", modalities=("text",)),
+        "eye": Model(id="eye", modalities=("text", "image")),
+    }
+    fleet = Fleet(
+        catalogue=Catalogue(models=models), build_adapter=ScriptedBackend, clock=FakeClock(), policies=Policies()
+    )
+    served = tuple(ServedModel(model=name) for name in ("blind", "eye", "unknown"))
+    fleet.apply(snapshot(replace(BACKEND, models=served, capabilities=frozenset({Capability.VISION}))))
+    (blind,), (eye,), (unknown,) = (fleet.served()[name] for name in ("blind", "eye", "unknown"))
+    bit = CAPABILITY_BIT[Capability.VISION]
+    assert (blind.capabilities & bit, eye.capabilities & bit, unknown.capabilities & bit) == (0, bit, bit)
