@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from backends.http.sse import Event, EventTooLarge, SseDecoder
 
+fuzz = pytest.mark.judge("sse", "fuzz")
+
 
 def reference(stream: bytes) -> list[Event]:
     """The format as the specification words it, for a whole stream at once."""
@@ -60,12 +62,14 @@ streams = st.builds(lambda bom, body, tail: bom + body + tail, st.sampled_from([
 anything = st.one_of(streams, st.binary(max_size=60), st.text("\r\n:adt ", max_size=60).map(str.encode))
 
 
+@fuzz
 @given(anything)
 def test_one_feed_agrees_with_the_reference(stream: bytes) -> None:
     """Fed at once, any stream gives the events that the specification gives."""
     assert decode(stream) == reference(stream)
 
 
+@fuzz
 @given(anything, st.lists(st.integers(0, 400), max_size=12))
 def test_any_split_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     """Where the network cuts the bytes changes nothing, inside a CRLF, a character or a BOM included."""
@@ -74,12 +78,14 @@ def test_any_split_gives_the_same_events(stream: bytes, cuts: list[int]) -> None
     assert decode(*reads) == reference(stream)
 
 
+@fuzz
 @given(anything)
 def test_one_byte_at_a_time_gives_the_same_events(stream: bytes) -> None:
     """The worst split, one byte per read, gives the same events."""
     assert decode(*(bytes([b]) for b in stream)) == reference(stream)
 
 
+@fuzz
 @given(anything)
 def test_an_empty_read_changes_nothing(stream: bytes) -> None:
     """Empty reads between two real ones are harmless."""
