@@ -79,9 +79,10 @@ _BUSY_WORDS = re.compile(
 )
 _LOADING_WORDS = re.compile(r"loading model|model is (?:still |currently )?loading|warming up")
 _LATE_WORDS = re.compile(r"timed out")
-# What an engine was started without: another that serves the same model may have it.
-_LACKING_WORDS = re.compile(r"--jinja|mmproj|--tool-call-parser|image input is not supported")
-_CALLER_WORDS = re.compile(r"cannot make get request")
+# What vLLM was started without: another that serves the same model may have it.
+_LACKING_WORDS = re.compile(r"--tool-call-parser")
+# llama.cpp answers 500 to requests that it cannot take.
+_CALLER_WORDS = re.compile(r"--jinja|mmproj|cannot make get request|image input is not supported")
 
 # Looked for in the message under these statuses only; the first match wins.
 _BY_WORDS: Final[tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...]] = (
@@ -91,7 +92,7 @@ _BY_WORDS: Final[tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...]] = (
     (frozenset({400}), _KEY_WORDS, AuthFailed),
     (frozenset({400, 403}), _FILTER_WORDS, ContentFiltered),
     (frozenset({400}), _MODEL_WORDS, ModelNotServed),
-    (frozenset({400, 500}), _LACKING_WORDS, Unsupported),
+    (frozenset({400}), _LACKING_WORDS, Unsupported),
     (frozenset({500}), _CALLER_WORDS, BadRequest),
     (frozenset({429, 500, 502, 503}), _BUSY_WORDS, Overloaded),
     (frozenset({424}), _LATE_WORDS, TimedOut),

@@ -37,7 +37,8 @@ async def test_every_wire_and_profile_can_be_built(control: httpx.AsyncClient) -
     for wire in WIRES.values():
         for dialect in wire.profiles:
             options = NEEDED.get((wire.name, dialect), {})
-            spec = BackendSpec(id="b", wire=wire.name, profile=dialect, base_url=URL, options=options)
+            url = URL if "http" in wire.schemes else "file:///model.gguf"
+            spec = BackendSpec(id="b", wire=wire.name, profile=dialect, base_url=url, options=options)
             assert made(spec, control, {"AWS_REGION": "us-east-1"}).spec is spec
 
 
