@@ -20,13 +20,13 @@ from router.clock import Clock
 from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
-from router.domain.fleet import Backend, Capability, Health, ServedModel
+from router.domain.fleet import Backend, Capability, Health, Parameter, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
 from router.domain.rows import EVERYTHING, NEVER, Learned, Live, Row, capability_mask, parameter_mask
 from router.domain.snapshot import FleetSnapshot
-from router.domain.wires import Wires
+from router.domain.wires import WITHOUT, Wires
 from router.errors import UnknownModel
 from router.prediction.physics import speed
 from router.resilience.breaker import Breaker
@@ -272,7 +272,8 @@ class Fleet:
             usable=member.adapter is not None,
             live=member.live,
             learned=learned,
-            family=self._families.get((backend.wire, backend.profile), EVERYTHING) & ~_unread(model),
+            family=self._families.get((backend.wire, backend.profile), EVERYTHING)
+            & ~(_unread(model) | _refused(backend)),
         )
 
     def _hardware(self, backend: Backend) -> Hardware:
@@ -285,6 +286,16 @@ def _unread(model: Model | None) -> int:
     if model is None:
         return 0
     return capability_mask(frozenset(need for need, kind in READS.items() if kind not in model.modalities))
+
+
+def _refused(backend: Backend) -> int:
+    """What this server refuses although its family does not."""
+    if not backend.options:
+        return 0
+    names = set(dict(backend.options).get(WITHOUT, "").split(","))
+    return capability_mask(frozenset(c for c in Capability if c in names)) | parameter_mask(
+        frozenset(p for p in Parameter if p in names)
+    )
 
 
 def _families(wires: Wires) -> dict[tuple[str, str], int]:

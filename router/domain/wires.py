@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from router.domain.fleet import Capability, Parameter
 
+# The option, of every wire that has it, that names what one server refuses although its family does not.
+WITHOUT = "without"
 # What is wrong with a backend's options, as (option, reason).
 CheckOptions = Callable[[Mapping[str, str]], Iterable[tuple[str, str]]]
 

@@ -15,11 +15,11 @@ from backends.spec import BackendSpec
 from router.clock import FakeClock
 from router.dispatch.fleet import Fleet
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend, Capability, Health, HealthState, ServedModel
+from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter, ServedModel
 from router.domain.hardware import Model
 from router.domain.policies import Policies
 from router.domain.pricing import Price, Window, book_of, books
-from router.domain.rows import CAPABILITY_BIT
+from router.domain.rows import CAPABILITY_BIT, PARAMETER_BIT
 from router.domain.snapshot import FleetSnapshot
 
 BACKEND = Backend(id="a", wire="scripted", address="http://a", models=(ServedModel(model="m"),))
@@ -275,3 +275,15 @@ def test_a_model_that_reads_no_images_is_offered_none() -> None:
     (blind,), (eye,), (unknown,) = (fleet.served()[name] for name in ("blind", "eye", "unknown"))
     bit = CAPABILITY_BIT[Capability.VISION]
     assert (blind.capabilities & bit, eye.capabilities & bit, unknown.capabilities & bit) == (0, bit, bit)
+
+
+def test_what_one_server_refuses_is_not_asked_of_it() -> None:
+    """The option `without` takes capabilities and parameters away that its family has."""
+    fleet, _, _ = make()
+    backend = replace(BACKEND, capabilities=frozenset({Capability.TOOLS, Capability.SEED}))
+    fleet.apply(snapshot(replace(backend, options=(("without", "top_k,tools"),))))
+    row = fleet.row("a", "m")
+    assert row is not None
+    assert not row.capabilities & (CAPABILITY_BIT[Capability.TOOLS] | PARAMETER_BIT[Parameter.TOP_K])
+    assert row.capabilities & CAPABILITY_BIT[Capability.SEED]
+    assert row.capabilities & PARAMETER_BIT[Parameter.TOP_P]
