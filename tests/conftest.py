@@ -11,6 +11,10 @@ import pytest
 from router.compile import stale
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engines", action="store_true", help="run tests/engines too: real vLLM and mlx-lm, for minutes")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """What a router started by a test would keep in this user's home goes elsewhere, and away.
 
