@@ -29,6 +29,7 @@ from backends.contract import Chunk, FinishReason, ReasoningBlock, ToolCallDelta
 from backends.errors import BackendError, ProtocolViolation
 from backends.http.sse import Event as SseEvent
 from backends.http.sse import EventTooLarge, SseDecoder
+from backends.raw_json import as_text
 
 _FINISH = {
     "end_turn": FinishReason.STOP,
@@ -195,7 +196,7 @@ class MessagesDecoder:
             case "tool_use":
                 opened.call = len(self._has_arguments)
                 # Engines that know the whole call at once may put it here instead of in pieces.
-                arguments = msgspec.json.encode(block.input).decode() if block.input else ""
+                arguments = as_text(msgspec.json.encode(block.input)) if block.input else ""
                 self._has_arguments.append(bool(arguments))
                 delta = ToolCallDelta(
                     index=opened.call, id=block.id or new_call_id(), name=block.name or "", arguments=arguments

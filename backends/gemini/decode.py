@@ -32,6 +32,7 @@ from backends.gemini.wire import (
     given,
 )
 from backends.http.sse import EventTooLarge, SseDecoder
+from backends.raw_json import as_text
 from backends.signatures import marked
 
 VENDOR = "gemini"
@@ -152,7 +153,7 @@ class GeminiDecoder:
             id=call.id or new_call_id(),
             name=call.name,
             # A document that came whole is laid out for people to read.
-            arguments="{}" if arguments is None else msgspec.json.format(arguments, indent=-1).decode(),
+            arguments="{}" if arguments is None else as_text(msgspec.json.format(arguments, indent=-1)),
             signature=signature,
         )
         self._calls += 1

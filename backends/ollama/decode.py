@@ -17,6 +17,7 @@ from backends.http.ndjson import LineTooLong, NdjsonDecoder
 from backends.ollama.wire import Call, Line, decode_line
 from backends.openai.logprobs import token_logprobs
 from backends.openai.wire import Logprobs
+from backends.raw_json import written_arguments
 
 _NS = 1_000_000_000
 _CHARS_PER_TOKEN = 4
@@ -102,7 +103,7 @@ class OllamaDecoder:
             index=index,
             id=call.id or new_call_id(),
             name=call.function.name,
-            arguments=_arguments(call.function.arguments),
+            arguments=written_arguments(call.function.arguments) or "{}",
         )
 
     def _end(self, line: Line, *, is_whole: bool) -> None:
@@ -128,14 +129,6 @@ class OllamaDecoder:
             seen = self._characters // _CHARS_PER_TOKEN if is_whole else 0
             return Usage(input=line.prompt_eval_count or 0, output=max(seen, self._out.total_events), estimated=True)
         return Usage(input=line.prompt_eval_count or 0, output=output or 0, estimated=line.prompt_eval_count is None)
-
-
-def _arguments(raw: msgspec.Raw) -> str:
-    """The object as it was written; no arguments are the empty object, and a string is what it holds."""
-    text = bytes(raw).decode()
-    if text == "null":
-        return "{}"
-    return msgspec.json.decode(text, type=str) or "{}" if text[0] == '"' else text
 
 
 def _timings(line: Line) -> UpstreamTimings | None:

@@ -90,10 +90,11 @@ class ChatDecoder:
             ProtocolViolation: before the answer did.
         """
         if not self.done:
+            was_ended = self.ended
             try:
                 self._take_events(self._sse.close())
             except ProtocolViolation:
-                if not self.ended:
+                if not was_ended:
                     raise
         if not self.ended:
             raise ProtocolViolation("the stream ended before the answer did")

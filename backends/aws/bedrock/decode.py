@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from backends.aws.bedrock.wire import Content, Event, Reasoning, TokenUsage, ToolUse, decode_event, decode_text
+from backends.aws.bedrock.wire import Content, Event, Reasoning, TokenUsage, ToolUse, decode_event
 from backends.aws.event_stream import EventStreamDecoder, Message
 from backends.aws.failures import stream_failure
 from backends.chunk_builder import ChunkBuilder
@@ -20,6 +20,7 @@ from backends.errors import ProtocolViolation, UpstreamFault
 from backends.http.exchange import FailureReader
 from backends.openai.tools import ToolCallAssembler
 from backends.openai.wire import FunctionPart, ToolCallPart
+from backends.raw_json import written_arguments
 
 _FINISH = {
     "end_turn": FinishReason.STOP,
@@ -74,6 +75,8 @@ class ConverseDecoder:
             if message.kind != "event":
                 raise stream_failure(message, self._read_failure)
             self._take(message)
+            if self.done:
+                break
         return self._out.drain()
 
     def close(self) -> list[Chunk]:
@@ -156,7 +159,8 @@ class ConverseDecoder:
             self._foreign_blocks.add(index)
         if index in self._foreign_blocks:
             return
-        function = FunctionPart(name=call.name, arguments=_piece(call.input))
+        # A piece of the arguments is a string; in a whole answer they are an object.
+        function = FunctionPart(name=call.name, arguments=written_arguments(call.input))
         self._out.add_calls(self._tools.take([ToolCallPart(index=index, id=call.tool_use_id, function=function)]))
         self._out.count_event()
 
@@ -201,11 +205,3 @@ def _decode(payload: bytes) -> Event:
         return decode_event(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolViolation(f"an event that is not of this wire: {error}") from error
-
-
-def _piece(raw: msgspec.Raw) -> str | None:
-    """A piece of the arguments is a string; in a whole answer they are an object."""
-    written = bytes(raw)
-    if written in (b"", b"null"):
-        return None
-    return decode_text(written) if written.startswith(b'"') else written.decode()

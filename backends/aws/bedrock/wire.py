@@ -82,4 +82,3 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
 
 
 decode_event = msgspec.json.Decoder(Event).decode
-decode_text = msgspec.json.Decoder(str).decode
