@@ -17,7 +17,7 @@ LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links
 PIP := $(PY) -m pip --disable-pip-version-check
 say = @printf '==> %s\n'
 
-.PHONY: help setup demo serve test check check-envoy proto lock bench bench-state compile clean ready
+.PHONY: help setup demo serve test test-engines conformance fuzz check check-envoy proto lock bench bench-state compile clean ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,12 @@ serve: ready ## Serve with config/ until Ctrl-C or SIGTERM
 
 test: ready ## Run every test (make test ARGS='-k sse' for some)
 	@$(PY) -m pytest $(ARGS)
+
+test-engines: ready ## Ask the real vLLM and mlx-lm, by ../shared/engines (minutes, and gigabytes at first)
+	@$(PY) -m pytest tests/engines --engines $(ARGS)
+
+conformance: ready ## Every family by every outside judge, in one table (make conformance ARGS=--engines: real vLLM and mlx-lm too)
+	@$(PY) -m tools.conformance $(ARGS)
 
 check: ready ## Format, lint, types, protos, import contracts, spelling
 	$(say) 'ruff' && $(BIN)/ruff check && $(BIN)/ruff format --check

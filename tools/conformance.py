@@ -54,13 +54,16 @@ class Cell:
 
 def judge(*, engines: bool) -> list[dict[str, Any]]:
     """Runs every test that speaks for a judge; pytest's own progress goes to stderr."""
-    paths = ["tests/judges", "tests/contract", "tests/integration/backends", "tests/unit/backends"]
-    if engines:
-        paths.append("tests/engines")
+    paths = ["tests/judges", "tests/contract", "tests/integration/backends", "tests/unit/backends", "tests/engines"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "judgements.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "tools.conformance_plugin", f"--judgements={out}"]
-        command += ["-m", "judge", *(path for path in paths if (ROOT / path).is_dir())]
+        command += [
+            "-m",
+            "judge",
+            *(["--engines"] if engines else []),
+            *(path for path in paths if (ROOT / path).is_dir()),
+        ]
         done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)  # noqa: S603 - our own interpreter and arguments
         if not out.exists():
             raise SystemExit(f"pytest ended with {done.returncode} before any judge spoke; its own words are above")
