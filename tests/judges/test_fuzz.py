@@ -34,8 +34,7 @@ FOUND = {
     ),
     "an input that is no text": (
         "anthropic",
-        b'data: {"type":"content_block_start","index":0,"content_block":'
-        b'{"type":"tool_use","name":"f","input":{"a":"\x81"}}}\n\n',
+        b'data: {"type":"content_block_start","content_block":{"type":"tool_use","name":"f","input":{"a":"\x81"}}}\n\n',
     ),
     "args that are no text": (
         "gemini",
