@@ -17,9 +17,24 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 
-from backends.contract import Backend, Chunk, FinishReason, GenerateRequest, Message, ResponseFormat, Sampling
-from backends.errors import ConnectFailed, ContextTooLong, Warming
+from backends.contract import (
+    Backend,
+    Chunk,
+    FinishReason,
+    GenerateRequest,
+    ImagePart,
+    Message,
+    ResponseFormat,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Usage,
+)
+from backends.errors import BadRequest, ConnectFailed, ContextTooLong, Warming
 from backends.http.transport import FastTransport
 from backends.llama_embedded.adapter import EmbeddedLlama
 from backends.registry import build
@@ -34,7 +49,10 @@ ROOT = Path(__file__).parents[3]
 HELLO = (Message(role="user", content="Say hello."),)
 GREEDY = Sampling(max_output_tokens=12, temperature=0.0)
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="no build for this machine")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="no build for this machine"),
+]
 
 
 @dataclass(slots=True)
@@ -52,12 +70,20 @@ class Device:
         """Sequences that the engine works on."""
         return (await self.backend.probe(timeout_s=5)).running
 
+    async def idle(self) -> None:
+        """Waits until it works on nothing."""
+        async with asyncio.timeout(5):
+            while await self.running():
+                await asyncio.sleep(0.02)
 
-@pytest.fixture(
+
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
     params=[
         pytest.param("server", marks=pytest.mark.judge("llama_cpp", "real")),
         pytest.param("embedded", marks=pytest.mark.judge("llama_cpp_embedded", "real")),
-    ]
+    ],
 )
 async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
     transport = FastTransport()
@@ -125,6 +151,94 @@ async def test_answers_are_streamed_counted_and_timed(device: Device) -> None:
     assert (report.running, report.waiting) == (0, 0)
 
 
+def usage(chunks: list[Chunk]) -> Usage:
+    return next(chunk.usage for chunk in reversed(chunks) if chunk.usage is not None)
+
+
+async def test_logarithms_stops_and_seeds(device: Device) -> None:
+    """A logarithm per token on both endpoints, a stop sequence that ends the text, a seed that repeats an answer."""
+    wanted = Sampling(max_output_tokens=5, temperature=0.0, logprobs=True, top_logprobs=2)
+    for fields in ({"messages": HELLO}, {"prompt": "Once upon a time"}):
+        chunks = await device.ask(**fields, sampling=wanted)
+        found = [value for chunk in chunks for value in chunk.logprobs]
+        assert "".join(value.token for value in found) == text(chunks)
+        assert [len(value.top) for value in found] == [2] * 5
+
+    whole = text(await device.ask(messages=HELLO, sampling=GREEDY))
+    stop = whole[3:5]
+    chunks = await device.ask(messages=HELLO, sampling=msgspec.structs.replace(GREEDY, stop=(stop,)))
+    assert text(chunks) == whole.partition(stop)[0]
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]
+
+    story = (Message(role="user", content="Tell a story."),)
+    said = [
+        text(await device.ask(messages=story, sampling=Sampling(max_output_tokens=12, temperature=1.0, seed=seed)))
+        for seed in (1, 1, 2)
+    ]
+    assert said[0] == said[1] != said[2]
+
+
+async def test_what_was_in_the_cache_is_counted(device: Device) -> None:
+    """A prompt that came before is read from the slot that still holds it; it is input all the same."""
+    prompt = (Message(role="user", content="Of birds and bees: " + "sing " * 200),)
+    first = usage(await device.ask(messages=prompt, sampling=GREEDY))
+    again = usage(await device.ask(messages=prompt, sampling=GREEDY))
+    assert first.input == again.input > 200
+    assert first.cached_input < 100
+    assert 200 < again.cached_input < again.input
+
+
+async def test_tools_are_offered_and_results_are_read(device: Device) -> None:
+    """This model's template has no place for tools: what forces a call goes unheard there, and nothing breaks.
+
+    A model whose template has one calls them as it is told to; recorded traffic of this server proves that.
+    """
+    tool = Tool(name="f", parameters=msgspec.Raw(b'{"type":"object","properties":{"n":{"type":"integer"}}}'))
+    for mode in ("auto", "none", "required"):
+        chunks = await device.ask(messages=HELLO, tools=(tool,), tool_choice=ToolChoice(mode=mode), sampling=GREEDY)
+        assert text(chunks)
+        assert not [delta for chunk in chunks for delta in chunk.tool_calls]
+    turns = (
+        *HELLO,
+        Message(role="assistant", tool_calls=(ToolCall(id="call_1", name="f", arguments='{"n":1}'),)),
+        Message(role="tool", tool_call_id="call_1", content="2"),
+    )
+    assert text(await device.ask(messages=turns, tools=(tool,), sampling=GREEDY))
+
+
+async def test_what_it_refuses_and_what_it_lets_pass(device: Device) -> None:
+    """Wrong types, schemas that are none and pictures are the request's fault; any name of a model is answered to."""
+    broken = ResponseFormat(kind="json_schema", schema=msgspec.Raw(b'{"type":"nonsense"}'))
+    picture = Message(role="user", content=(TextPart(text="?"), ImagePart(url="data:image/png;base64,iVBORw0KGgo=")))
+    refused: tuple[dict[str, Any], ...] = (
+        {"messages": HELLO, "sampling": msgspec.structs.replace(GREEDY, temperature="hot")},
+        {"messages": HELLO, "response_format": broken},
+        {"messages": (picture,)},
+    )
+    for fields in refused:
+        with pytest.raises(BadRequest):
+            await device.ask(**fields)
+    # One model is loaded, and the name of another is passed over: the router's own list of models is what holds.
+    request = GenerateRequest(model="m", messages=HELLO, sampling=GREEDY)
+    stream = device.backend.generate(request, upstream_model="no-such-model", request_id="r")
+    async with contextlib.aclosing(stream):
+        assert text([chunk async for chunk in stream])
+
+
+async def test_its_load_is_in_its_metrics(device: Device) -> None:
+    """Running and waiting are told, also while it works; how full its cache is, newer versions do not say: unknown."""
+    stream = device.backend.generate(
+        GenerateRequest(model="m", prompt="1 2 3", sampling=Sampling(max_output_tokens=1500)),
+        upstream_model="m",
+        request_id="r",
+    )
+    async with contextlib.aclosing(stream):
+        await anext(stream)
+        report = await device.backend.probe(timeout_s=5)
+    assert (report.running, report.waiting, report.kv_cache_usage) == (1, 0, None)
+    await device.idle()
+
+
 async def test_a_prompt_over_the_window_is_the_requests_fault(device: Device) -> None:
     """The real server's refusal is recognised, and the server goes on."""
     with pytest.raises(ContextTooLong):
@@ -142,9 +256,7 @@ async def test_a_caller_that_leaves_frees_the_slot(device: Device) -> None:
     async with contextlib.aclosing(stream):
         await anext(stream)
         assert await device.running() == 1
-    async with asyncio.timeout(5):
-        while await device.running():
-            await asyncio.sleep(0.02)
+    await device.idle()
 
 
 @pytest.mark.judge("llama_cpp_embedded", "real")
