@@ -19,7 +19,8 @@ from backends.http.exchange import FailureReader
 from backends.openai.decode import ChatDecoder
 from backends.openai.profile import Profile
 
-Form = Literal["unknown", "events", "lines", "document"]
+# "json" is lines or a document: the first line tells.
+Form = Literal["unknown", "json", "events", "lines", "document"]
 
 _CHARS_PER_TOKEN = 4
 _JSON_BEGINS = (b"{", b"[")
@@ -115,7 +116,7 @@ class PayloadDecoder:
         if len(self._kept) > MAX_JSON_BODY_BYTES:
             raise ProtocolViolation(f"a JSON answer of more than {MAX_JSON_BODY_BYTES} bytes")
         if self._form == "unknown" and (begins := bytes(self._kept[:64]).lstrip()[:1]):
-            self._form = "document" if begins in _JSON_BEGINS else "events"
+            self._form = "json" if begins in _JSON_BEGINS else "events"
             if self._form == "events":
                 payload = bytes(self._kept)
                 self._kept.clear()
@@ -124,14 +125,13 @@ class PayloadDecoder:
 
     def _take_lines(self, payload: bytes) -> list[Chunk]:
         """The events of complete lines; a document may have lines too, but its first is no event."""
-        if b"\n" not in payload:
+        if self._form == "document" or b"\n" not in payload:
             return []
         *lines, rest = bytes(self._kept).split(b"\n")
-        if self._form == "document":
-            first = next((line for line in lines if line.strip()), b"")
-            if not _is_event(first):
-                return []
-            self._form = "lines"
+        if self._form == "json" and (first := next((line for line in lines if line.strip()), b"")):
+            self._form = "lines" if _is_event(first) else "document"
+        if self._form in ("json", "document"):
+            return []
         self._kept[:] = rest
         return self._inner.feed(b"".join(_as_event(line) for line in lines if line.strip()))
 

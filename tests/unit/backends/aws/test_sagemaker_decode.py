@@ -46,6 +46,16 @@ def decode(*parts: bytes, after: bytes = b"") -> list[Chunk]:
     return chunks if decoder.done else chunks + decoder.close()
 
 
+def test_a_long_document_in_small_parts_is_put_together_once() -> None:
+    """A document laid out for people has many lines; how they come costs their length, and not its square."""
+    body = json.dumps(
+        {"choices": [{"message": {"content": "x\n"}, "finish_reason": "stop", "y": [1] * 300_000}]}, indent=1
+    )
+    payload = body.encode()
+    found = Answer(decode(*(payload[start : start + 40] for start in range(0, len(payload), 40))))
+    assert (found.text, found.finish) == ("x\n", [FinishReason.STOP])
+
+
 @pytest.mark.parametrize(
     "payload", [SSE, b"\n".join(LINES), b"\n".join(LINES) + b"\n", DOCUMENT, SSE.replace(b"\n", b"\r\n")]
 )
