@@ -32,6 +32,7 @@ class ChunkBuilder:
     __slots__ = (
         "_calls",
         "_chunks",
+        "_ended",
         "_events",
         "_finish",
         "_logprobs",
@@ -48,6 +49,7 @@ class ChunkBuilder:
     def __init__(self) -> None:
         self._chunks: list[Chunk] = []
         self._place = _REASONING
+        self._ended = False
         self._reasoning = ""
         self._signed: list[ReasoningBlock] = []
         self._text = ""
@@ -94,13 +96,18 @@ class ChunkBuilder:
 
     def end(self, reason: FinishReason, stop_sequence: str | None) -> None:
         self._place = _END
+        self._ended = True
         self._finish = reason
         self._stop_sequence = stop_sequence
 
     def drain(self) -> list[Chunk]:
-        """The chunks of this read, none if it brought nothing to pass on."""
-        has_end = self._finish is not None or self.usage is not None or self.timings is not None
-        if self._events or has_end or self._signed:
+        """The chunks of this read, none if it brought nothing to pass on.
+
+        Counts wait for the output that they are of: an answer that has only been counted can still be asked elsewhere.
+        """
+        has_counts = self.usage is not None or self.timings is not None
+        has_begun = self._ended or self.total_events > 0
+        if self._events or self._signed or self._finish is not None or (has_counts and has_begun):
             self._flush()
         chunks, self._chunks = self._chunks, []
         return chunks

@@ -29,6 +29,7 @@ from backends.contract import Chunk, FinishReason, ReasoningBlock, ToolCallDelta
 from backends.errors import BackendError, ProtocolViolation
 from backends.http.sse import Event as SseEvent
 from backends.http.sse import EventTooLarge, SseDecoder
+from backends.json_text import read_json
 from backends.raw_json import as_text
 
 _FINISH = {
@@ -147,7 +148,7 @@ class MessagesDecoder:
 
     def _decode(self, name: bytes, payload: bytes) -> Event | None:
         try:
-            event = decode_event(payload)
+            event = read_json(decode_event, payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if name == b"error":
                 raise self._read_failure(payload) from error
@@ -196,7 +197,9 @@ class MessagesDecoder:
             case "tool_use":
                 opened.call = len(self._has_arguments)
                 # Engines that know the whole call at once may put it here instead of in pieces.
-                arguments = as_text(msgspec.json.encode(block.input)) if block.input else ""
+                arguments = block.input or ""
+                if not isinstance(arguments, str):
+                    arguments = as_text(msgspec.json.encode(arguments))
                 self._has_arguments.append(bool(arguments))
                 delta = ToolCallDelta(
                     index=opened.call, id=block.id or new_call_id(), name=block.name or "", arguments=arguments

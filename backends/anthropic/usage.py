@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.anthropic.wire import WireUsage
 from backends.contract import Usage
+from backends.counts import last
 
 
 class UsageMeter:
@@ -19,12 +20,12 @@ class UsageMeter:
         self._reasoning: int | None = None
 
     def take(self, wire: WireUsage) -> None:
-        self._fresh = _last(self._fresh, wire.input_tokens)
-        self._cached = _last(self._cached, wire.cache_read_input_tokens)
-        self._written = _last(self._written, wire.cache_creation_input_tokens)
-        self._output = _last(self._output, wire.output_tokens)
+        self._fresh = last(self._fresh, wire.input_tokens)
+        self._cached = last(self._cached, wire.cache_read_input_tokens)
+        self._written = last(self._written, wire.cache_creation_input_tokens)
+        self._output = last(self._output, wire.output_tokens)
         if wire.output_tokens_details is not None:
-            self._reasoning = _last(self._reasoning, wire.output_tokens_details.thinking_tokens)
+            self._reasoning = last(self._reasoning, wire.output_tokens_details.thinking_tokens)
 
     @property
     def is_begun(self) -> bool:
@@ -46,7 +47,3 @@ class UsageMeter:
             reasoning=self._reasoning or 0,
             estimated=estimate is not None,
         )
-
-
-def _last(current: int | None, value: int | None) -> int | None:
-    return current if value is None else value

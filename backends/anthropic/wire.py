@@ -6,18 +6,20 @@ from typing import Any
 
 import msgspec
 
+from backends.counts import Number
+
 
 class OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
+    thinking_tokens: Number | None = None
 
 
 class WireUsage(msgspec.Struct, gc=False):
     """Counts so far. `input_tokens` leaves out what was read from the cache or written to it."""
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Number | None = None
+    cache_creation_input_tokens: Number | None = None
+    cache_read_input_tokens: Number | None = None
+    output_tokens: Number | None = None
     output_tokens_details: OutputDetails | None = None
 
 
@@ -31,7 +33,7 @@ class Block(msgspec.Struct, gc=False):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: dict[str, msgspec.Raw] | None = None
+    input: dict[str, msgspec.Raw] | str | None = None
 
 
 class Delta(msgspec.Struct, gc=False):

@@ -32,6 +32,7 @@ from backends.gemini.wire import (
     given,
 )
 from backends.http.sse import EventTooLarge, SseDecoder
+from backends.json_text import read_json
 from backends.raw_json import as_text
 from backends.signatures import marked
 
@@ -39,6 +40,9 @@ VENDOR = "gemini"
 
 _KEPT_TAIL_BYTES = 64 * 1024
 _JSON_START = re.compile(rb"(?:^|\n)(?=[\[{])")
+
+# Indexes of the answer that was asked for: a zero may be left out, or be written as 64-bit numbers are.
+_FIRST = (None, 0, "0")
 
 FailureReader = Callable[[bytes], BackendError]
 
@@ -70,13 +74,13 @@ class GeminiDecoder:
         except EventTooLarge as error:
             raise ProtocolViolation(str(error)) from error
         for _, payload in events:
-            self._take(payload)
+            self._take_all(payload)
         return self._out.drain()
 
     def close(self) -> list[Chunk]:
         """See `backends.http.exchange.Decoder`."""
         for _, payload in self._sse.close():
-            self._take(payload)
+            self._take_all(payload)
         if self._finish is None:
             raise self._bare_failure() or ProtocolViolation("the stream ended before the answer did")
         self._complete(self._finish)
@@ -84,20 +88,27 @@ class GeminiDecoder:
 
     def whole(self, body: bytes) -> list[Chunk]:
         """One response, or all of them in an array, as the stream is without `alt=sse`."""
-        try:
-            payloads = [bytes(part) for part in decode_responses(body)] if body.lstrip()[:1] == b"[" else [body]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProtocolViolation(f"not an answer of this wire: {error}") from error
-        for payload in payloads:
-            self._take(payload)
+        self._take_all(body)
         if self._finish is None:
             raise ProtocolViolation("a JSON answer without its end")
         self._complete(self._finish)
         return self._out.drain()
 
+    def _take_all(self, payload: bytes) -> None:
+        """One response, or several in an array; a gateway's marker of the end says nothing here."""
+        text = payload.strip()
+        if text == b"[DONE]":
+            return
+        try:
+            parts = [bytes(part) for part in decode_responses(text)] if text[:1] == b"[" else [text]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProtocolViolation(f"not an answer of this wire: {error}") from error
+        for part in parts:
+            self._take(part)
+
     def _take(self, payload: bytes) -> None:
         try:
-            response = decode_response(payload)
+            response = read_json(decode_response, payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if not payload.strip():
                 return
@@ -109,8 +120,10 @@ class GeminiDecoder:
     def _take_response(self, response: Response) -> None:
         if response.usage_metadata is not None:
             self._meter.take(response.usage_metadata)
-        if response.candidates:
-            self._take_candidate(response.candidates[0])
+        for candidate in response.candidates or ():
+            if candidate.index in _FIRST:
+                self._take_candidate(candidate)
+                break
         if response.prompt_feedback is not None and is_blocked(response.prompt_feedback.block_reason):
             self._finish = FinishReason.CONTENT_FILTER
         if response.usage_metadata is not None and self._meter.counts_output:

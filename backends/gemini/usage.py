@@ -7,7 +7,8 @@ the prompt. A count that is zero is left out, and so is one that is not known ye
 from __future__ import annotations
 
 from backends.contract import Usage
-from backends.gemini.wire import Number, UsageMetadata
+from backends.counts import last
+from backends.gemini.wire import UsageMetadata
 
 
 class UsageMeter:
@@ -24,12 +25,12 @@ class UsageMeter:
         self._total: int | None = None
 
     def take(self, wire: UsageMetadata) -> None:
-        self._prompt = _last(self._prompt, wire.prompt_token_count)
-        self._tool_prompt = _last(self._tool_prompt, wire.tool_use_prompt_token_count)
-        self._cached = _last(self._cached, wire.cached_content_token_count)
-        self._candidates = _last(self._candidates, wire.candidates_token_count)
-        self._thoughts = _last(self._thoughts, wire.thoughts_token_count)
-        self._total = _last(self._total, wire.total_token_count)
+        self._prompt = last(self._prompt, wire.prompt_token_count)
+        self._tool_prompt = last(self._tool_prompt, wire.tool_use_prompt_token_count)
+        self._cached = last(self._cached, wire.cached_content_token_count)
+        self._candidates = last(self._candidates, wire.candidates_token_count)
+        self._thoughts = last(self._thoughts, wire.thoughts_token_count)
+        self._total = last(self._total, wire.total_token_count)
 
     @property
     def counts_output(self) -> bool:
@@ -49,7 +50,3 @@ class UsageMeter:
             reasoning=self._thoughts or 0,
             estimated=self._prompt is None or is_unknown,
         )
-
-
-def _last(current: int | None, value: Number | None) -> int | None:
-    return current if value is None else int(value)

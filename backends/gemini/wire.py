@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-Number = int | float
+from backends.counts import Number
+
 Enum = str | int
 
 
@@ -42,6 +43,7 @@ class LogprobsResult(msgspec.Struct, rename="camel"):
 
 
 class Candidate(msgspec.Struct, rename="camel"):
+    index: Enum | None = None
     content: Content | None = None
     finish_reason: Enum | None = None
     finish_message: str | None = None

@@ -11,9 +11,11 @@ import msgspec
 from backends.call_ids import new_call_id
 from backends.chunk_builder import ChunkBuilder
 from backends.contract import Chunk, FinishReason, ToolCallDelta, UpstreamTimings, Usage
+from backends.counts import Number, last
 from backends.errors import ContextTooLong, ProtocolViolation, UpstreamFault
 from backends.http.exchange import FailureReader
 from backends.http.ndjson import LineTooLong, NdjsonDecoder
+from backends.json_text import read_json
 from backends.ollama.wire import Call, Line, decode_line
 from backends.openai.logprobs import token_logprobs
 from backends.openai.wire import Logprobs
@@ -68,10 +70,10 @@ class OllamaDecoder:
             if self.done:
                 return
             try:
-                line = decode_line(text)
+                line = read_json(decode_line, text)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ProtocolViolation(f"a line that is not of this wire: {error}") from error
-            if line.error is not None:
+            if line.error:
                 raise self._read_failure(text)
             self._take(line, is_whole=is_whole)
 
@@ -124,11 +126,11 @@ class OllamaDecoder:
 
     def _usage(self, line: Line, *, is_whole: bool) -> Usage:
         """A prompt that was in the cache is not counted by some versions: then its length is not known here."""
-        output = line.eval_count
+        given, output = last(None, line.prompt_eval_count), last(None, line.eval_count)
         if not output and self._out.total_events:
             seen = self._characters // _CHARS_PER_TOKEN if is_whole else 0
-            return Usage(input=line.prompt_eval_count or 0, output=max(seen, self._out.total_events), estimated=True)
-        return Usage(input=line.prompt_eval_count or 0, output=output or 0, estimated=line.prompt_eval_count is None)
+            return Usage(input=given or 0, output=max(seen, self._out.total_events), estimated=True)
+        return Usage(input=given or 0, output=output or 0, estimated=given is None)
 
 
 def _timings(line: Line) -> UpstreamTimings | None:
@@ -142,5 +144,5 @@ def _timings(line: Line) -> UpstreamTimings | None:
     )
 
 
-def _seconds(nanoseconds: int | None) -> float | None:
+def _seconds(nanoseconds: Number | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / _NS

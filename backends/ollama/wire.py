@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from backends.counts import Number
 from backends.openai.wire import LogprobEntry
 
 
@@ -40,11 +41,11 @@ class Line(msgspec.Struct):
     done: bool = False
     done_reason: str | None = None
     error: Any = None
-    load_duration: int | None = None
-    prompt_eval_count: int | None = None
-    prompt_eval_duration: int | None = None
-    eval_count: int | None = None
-    eval_duration: int | None = None
+    load_duration: Number | None = None
+    prompt_eval_count: Number | None = None
+    prompt_eval_duration: Number | None = None
+    eval_count: Number | None = None
+    eval_duration: Number | None = None
 
 
 decode_line = msgspec.json.Decoder(Line).decode

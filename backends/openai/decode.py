@@ -20,7 +20,9 @@ from backends.errors import BackendError, Overloaded, ProtocolViolation, Upstrea
 from backends.failures.bodies import read_problem
 from backends.http.sse import Event as SseEvent
 from backends.http.sse import EventTooLarge, SseDecoder
+from backends.json_text import read_json
 from backends.openai.logprobs import token_logprobs
+from backends.openai.loose import decode_loosely
 from backends.openai.profile import Profile
 from backends.openai.reasoning import DetailAssembler
 from backends.openai.tools import ToolCallAssembler
@@ -62,6 +64,7 @@ class ChatDecoder:
         self._tools = ToolCallAssembler()
         self._details: DetailAssembler | None = None
         self._finish: FinishReason | None = None
+        self._has_first = False
         self._out = ChunkBuilder()
         self.done = False
 
@@ -126,7 +129,7 @@ class ChatDecoder:
 
     def _decode(self, payload: bytes, *, name: bytes = b"") -> Event | None:
         try:
-            event = decode_event(payload)
+            event = _read_event(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if not payload.strip() or name not in _NAMES:
                 return None
@@ -142,8 +145,10 @@ class ChatDecoder:
         return event
 
     def _take_event(self, event: Event) -> None:
-        if event.choices:
-            choice = event.choices[0]
+        choice = self._ours(event.choices) if event.choices else None
+        if choice is not None:
+            if choice.error:
+                raise self._read_failure(msgspec.json.encode({"error": choice.error}))
             delta = choice.delta or choice.message
             if delta is not None:
                 self._take_delta(delta)
@@ -167,6 +172,12 @@ class ChatDecoder:
             or event.usage is not None
         ):
             self._out.timings = timings(event) or self._out.timings
+
+    def _ours(self, choices: list[Choice]) -> Choice | None:
+        """The first answer; another than the one with index 0 only where none had that (TGI counts tokens there)."""
+        first = next((choice for choice in choices if choice.index in (0, None)), None)
+        self._has_first = self._has_first or first is not None
+        return first if first is not None or self._has_first else choices[0]
 
     def _take_delta(self, delta: Delta) -> None:
         has_output = False
@@ -203,7 +214,7 @@ class ChatDecoder:
             if isinstance(piece.thinking, str):
                 self._out.add_reasoning(piece.thinking)
             elif piece.thinking is not None:
-                self._out.add_reasoning("".join(part.text for part in piece.thinking))
+                self._out.add_reasoning("".join(part.text or "" for part in piece.thinking))
             if piece.text:
                 self._out.add_text(piece.text)
 
@@ -233,6 +244,13 @@ class ChatDecoder:
             self._end(FinishReason.TOOL_CALLS if self._tools.count else FinishReason.STOP, None)
         if not self._meter.is_credible(self._out.total_events):
             self._out.usage = self._meter.usage(estimated=True, output=max(estimate, self._out.total_events))
+
+
+def _read_event(payload: bytes) -> Event:
+    try:
+        return read_json(decode_event, payload)
+    except msgspec.ValidationError:
+        return decode_loosely(payload)
 
 
 def _texts(event: Event) -> Iterator[str]:

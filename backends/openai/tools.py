@@ -124,7 +124,7 @@ def _is_whole(arguments: str) -> bool:
     return True
 
 
-def _as_text(arguments: str | dict[str, object] | None) -> str:
+def _as_text(arguments: str | dict[str, object] | list[object] | None) -> str:
     if isinstance(arguments, str):
         return arguments
-    return msgspec.json.encode(arguments).decode() if arguments is not None else ""
+    return "" if arguments is None or arguments == [] else msgspec.json.encode(arguments).decode()

@@ -7,8 +7,9 @@ is ever added up, except where a vendor counts reasoning apart from the completi
 from __future__ import annotations
 
 from backends.contract import UpstreamTimings, Usage
+from backends.counts import Number, last
 from backends.openai.profile import Profile
-from backends.openai.wire import Event, LlamaTimings, Number, WireUsage
+from backends.openai.wire import Event, LlamaTimings, WireUsage
 
 
 class UsageMeter:
@@ -26,27 +27,27 @@ class UsageMeter:
         self._reasoning: int | None = None
 
     def take(self, wire: WireUsage) -> Usage:
-        self._input = _last(self._input, wire.prompt_tokens)
-        self._output = _last(self._output, wire.completion_tokens)
-        self._total = _last(self._total, wire.total_tokens)
-        self._cached = _last(_last(self._cached, wire.cached_tokens), wire.prompt_cache_hit_tokens)
-        self._reasoning = _last(self._reasoning, wire.reasoning_tokens)
+        self._input = last(self._input, wire.prompt_tokens)
+        self._output = last(self._output, wire.completion_tokens)
+        self._total = last(self._total, wire.total_tokens)
+        self._cached = last(last(self._cached, wire.cached_tokens), wire.prompt_cache_hit_tokens)
+        self._reasoning = last(self._reasoning, wire.reasoning_tokens)
         if wire.prompt_tokens_details is not None:
-            self._cached = _last(self._cached, wire.prompt_tokens_details.cached_tokens)
-            self._cache_write = _last(self._cache_write, wire.prompt_tokens_details.created_cache_tokens)
-            self._cache_write = _last(self._cache_write, wire.prompt_tokens_details.cache_write_tokens)
+            self._cached = last(self._cached, wire.prompt_tokens_details.cached_tokens)
+            self._cache_write = last(self._cache_write, wire.prompt_tokens_details.created_cache_tokens)
+            self._cache_write = last(self._cache_write, wire.prompt_tokens_details.cache_write_tokens)
         if wire.completion_tokens_details is not None:
-            self._reasoning = _last(self._reasoning, wire.completion_tokens_details.reasoning_tokens)
+            self._reasoning = last(self._reasoning, wire.completion_tokens_details.reasoning_tokens)
         return self.usage(estimated=False, output=self._output or 0)
 
-    def take_timings(self, counts: LlamaTimings) -> Usage | None:
+    def take_timings(self, told: LlamaTimings) -> Usage | None:
         """What llama.cpp counts beside its times; builds that know no usage say it only here."""
-        if counts.prompt_n is None or counts.predicted_n is None:
+        fresh, output = last(None, told.prompt_n), last(None, told.predicted_n)
+        if fresh is None or output is None:
             return None
-        self._cached = _last(self._cached, counts.cache_n)
-        self._input = int(counts.prompt_n) + (self._cached or 0)
-        self._output = int(counts.predicted_n)
-        return self.usage(estimated=False, output=self._output)
+        self._cached = last(self._cached, told.cache_n)
+        self._input, self._output = fresh + (self._cached or 0), output
+        return self.usage(estimated=False, output=output)
 
     def is_credible(self, events: int) -> bool:
         """False if no count came, or one that denies the output that was seen."""
@@ -89,8 +90,4 @@ def timings(event: Event) -> UpstreamTimings | None:
 
 
 def _seconds(value: Number | None, per_second: int) -> float | None:
-    return None if value is None else value / per_second
-
-
-def _last(current: int | None, value: Number | None) -> int | None:
-    return current if value is None else int(value)
+    return None if value is None or value < 0 else value / per_second

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-Number = int | float
+from backends.counts import Number
 
 
 class FunctionPart(msgspec.Struct, gc=False):
-    """`arguments` is a piece of a string, a whole object, or null for none."""
+    """`arguments` is a piece of a string, a whole object, or null for none; an empty list is an empty object of PHP."""
 
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: str | dict[str, Any] | list[Any] | None = None
 
 
 class GoogleExtra(msgspec.Struct, gc=False):
@@ -39,7 +39,7 @@ class ToolCallPart(msgspec.Struct, gc=False):
 
 
 class ThinkingPiece(msgspec.Struct, gc=False):
-    text: str = ""
+    text: str | None = None
 
 
 class ContentPiece(msgspec.Struct, gc=False):
@@ -87,9 +87,10 @@ class Logprobs(msgspec.Struct):
 class Choice(msgspec.Struct, gc=False):
     """One answer. The stop string, or the id of a stop token, is `stop_reason` for vLLM, `matched_stop` for SGLang.
 
-    `logprobs` may be one number (Together), which does not say whose it is.
+    `logprobs` may be one number (Together), which does not say whose it is; `error` is a broker's, of this answer.
     """
 
+    index: Any = None
     delta: Delta | None = None
     message: Delta | None = None
     text: str | None = None
@@ -97,6 +98,7 @@ class Choice(msgspec.Struct, gc=False):
     stop_reason: str | int | None = None
     matched_stop: str | int | list[int] | None = None
     logprobs: Logprobs | float | None = None
+    error: Any = None
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -129,7 +131,7 @@ class WireUsage(msgspec.Struct, gc=False):
 
 class GroqExtra(msgspec.Struct, gc=False):
     usage: WireUsage | None = None
-    error: str | None = None
+    error: Any = None
 
 
 class LlamaTimings(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ import msgspec
 
 from backends.chunk_builder import ChunkBuilder
 from backends.contract import Chunk, FinishReason, UpstreamTimings, Usage
+from backends.counts import last
 from backends.errors import BackendError, ProtocolViolation, UpstreamFault
 from backends.http.exchange import FailureReader
 from backends.http.sse import Event, EventTooLarge, SseDecoder
@@ -75,11 +76,11 @@ class PredictionDecoder:
         if self._reason or status in _FAILED:
             raise self._failure(self._reason or status, prediction)
         metrics = prediction.metrics if prediction is not None else None
-        output = metrics.output_token_count if metrics is not None else None
-        tokens = None if metrics is None else metrics.input_token_count
+        output = last(None, metrics.output_token_count) if metrics is not None else None
+        tokens = None if metrics is None else last(None, metrics.input_token_count)
         self._out.usage = Usage(
-            input=int(tokens or 0),
-            output=int(output or 0) or max(self._out.total_events, self._characters // _CHARS_PER_TOKEN),
+            input=tokens or 0,
+            output=output or max(self._out.total_events, self._characters // _CHARS_PER_TOKEN),
             estimated=tokens is None or not output,
         )
         is_cut = max_tokens is not None and output is not None and output >= max_tokens

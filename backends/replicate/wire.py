@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-Number = int | float
+from backends.counts import Number
 
 
 class Urls(msgspec.Struct):

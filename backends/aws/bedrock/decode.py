@@ -16,8 +16,10 @@ from backends.aws.event_stream import EventStreamDecoder, Message
 from backends.aws.failures import stream_failure
 from backends.chunk_builder import ChunkBuilder
 from backends.contract import Chunk, FinishReason, ReasoningBlock, Usage
+from backends.counts import last
 from backends.errors import ProtocolViolation, UpstreamFault
 from backends.http.exchange import FailureReader
+from backends.json_text import read_json
 from backends.openai.tools import ToolCallAssembler
 from backends.openai.wire import FunctionPart, ToolCallPart
 from backends.raw_json import written_arguments
@@ -181,17 +183,20 @@ class ConverseDecoder:
         finish = _FINISH.get(reason, FinishReason.STOP)
         self._out.add_calls(self._tools.finish(was_cut=finish is FinishReason.LENGTH))
         fields = event.additional_model_response_fields
-        self._out.end(finish, fields.stop_sequence if fields is not None else None)
+        stop = fields.get("stop_sequence") if isinstance(fields, dict) else None
+        self._out.end(finish, stop if isinstance(stop, str) else None)
         self.ended = True
 
     def _count(self, usage: TokenUsage) -> None:
-        cached, written = usage.cache_read_input_tokens or 0, usage.cache_write_input_tokens or 0
-        self._has_usage = usage.output_tokens is not None
+        cached = last(None, usage.cache_read_input_tokens) or 0
+        written = last(None, usage.cache_write_input_tokens) or 0
+        output = last(None, usage.output_tokens)
+        self._has_usage = output is not None
         self._out.usage = Usage(
-            input=(usage.input_tokens or 0) + cached + written,
+            input=(last(None, usage.input_tokens) or 0) + cached + written,
             cached_input=cached,
             cache_write_input=written,
-            output=usage.output_tokens or 0,
+            output=output or 0,
         )
 
     def _complete(self, *, estimate: int = 0) -> None:
@@ -202,6 +207,6 @@ class ConverseDecoder:
 
 def _decode(payload: bytes) -> Event:
     try:
-        return decode_event(payload)
+        return read_json(decode_event, payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolViolation(f"an event that is not of this wire: {error}") from error

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+from backends.counts import Number
 
 
 class ToolUse(msgspec.Struct, gc=False, rename="camel"):
@@ -59,14 +63,10 @@ class Output(msgspec.Struct):
 class TokenUsage(msgspec.Struct, gc=False, rename="camel"):
     """Tokens of the cache are not part of `input_tokens`."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_write_input_tokens: int | None = None
-
-
-class ResponseFields(msgspec.Struct):
-    stop_sequence: str | None = None
+    input_tokens: Number | None = None
+    output_tokens: Number | None = None
+    cache_read_input_tokens: Number | None = None
+    cache_write_input_tokens: Number | None = None
 
 
 class Event(msgspec.Struct, gc=False, rename="camel"):
@@ -78,7 +78,7 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
     output: Output | None = None
     stop_reason: str | None = None
     usage: TokenUsage | None = None
-    additional_model_response_fields: ResponseFields | None = None
+    additional_model_response_fields: Any = None
 
 
 decode_event = msgspec.json.Decoder(Event).decode
