@@ -29,5 +29,6 @@ def closed(schema: Any) -> Any:
         for key, value in schema.items()
     }
     if schema.get("type") == "object" or "properties" in schema:
+        found.setdefault("type", "object")
         found.setdefault("additionalProperties", False)
     return found

@@ -32,3 +32,8 @@ def as_text(written: bytes) -> str:
         return written.decode()
     except UnicodeDecodeError as error:
         raise ProtocolViolation(f"an object that is no text: {error}") from error
+
+
+def object_of(arguments: str) -> str:
+    """A call's arguments as they go upstream: no arguments, which some models write as null, are the empty object."""
+    return "{}" if arguments.strip() in ("", "null") else arguments

@@ -16,6 +16,7 @@ from backends.anthropic.refusal import unsupported
 from backends.call_ids import fitting_call_id
 from backends.contract import ImagePart, Message, ToolCall
 from backends.data_urls import inline
+from backends.raw_json import object_of
 from backends.signatures import own
 
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -119,12 +120,12 @@ def _image(part: ImagePart, profile: Profile) -> Block:
 
 
 def _tool_use(call: ToolCall, profile: Profile) -> Block:
+    arguments = object_of(call.arguments)
     try:
-        _decode_arguments(call.arguments or "{}")
+        _decode_arguments(arguments)
     except msgspec.DecodeError as error:
         raise unsupported(profile, "messages[].tool_calls", f"arguments that are no JSON object ({error})") from error
-    arguments = msgspec.Raw((call.arguments or "{}").encode())
-    return {"type": "tool_use", "id": _call_id(call.id), "name": call.name, "input": arguments}
+    return {"type": "tool_use", "id": _call_id(call.id), "name": call.name, "input": msgspec.Raw(arguments.encode())}
 
 
 def _call_id(call_id: str) -> str:

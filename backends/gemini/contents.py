@@ -18,6 +18,7 @@ from backends.data_urls import inline
 from backends.errors import Unsupported
 from backends.gemini.decode import VENDOR
 from backends.gemini.dialects import GeminiDialect
+from backends.raw_json import object_of
 from backends.signatures import own
 
 NOT_OUR_CALL = "skip_thought_signature_validator"
@@ -104,7 +105,7 @@ class Contents:
         return block.signature is None or own(VENDOR, block.signature, unmarked=False) is not None
 
     def _call(self, call: ToolCall, *, is_first: bool) -> Wire:
-        arguments = call.arguments.strip() or "{}"
+        arguments = object_of(call.arguments).strip()
         if not _is_object(arguments):
             raise self._cannot("messages[].tool_calls[].function.arguments", "only a JSON object")
         wire: Wire = {"functionCall": {"id": call.id, "name": call.name, "args": msgspec.Raw(arguments.encode())}}

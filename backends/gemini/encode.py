@@ -30,6 +30,7 @@ _PLAIN = (
     "frequency_penalty",
     "repetition_penalty",
 )
+_MOST_STOPS = 5
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "function": "ANY"}
 _RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 
@@ -75,6 +76,8 @@ def _sampling(request: GenerateRequest, model: str, dialect: GeminiDialect) -> I
         value = getattr(sampling, field)
         if value is not None:
             yield _name(field, dialect), value
+    if len(sampling.stop) > _MOST_STOPS:
+        raise unsupported(dialect, "stop", f"{_MOST_STOPS} sequences at most")
     if sampling.stop:
         yield _name("stop", dialect), list(sampling.stop)
     if sampling.logprobs:

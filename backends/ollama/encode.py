@@ -18,6 +18,7 @@ from backends.contract import GenerateRequest, ImagePart, Message, ResponseForma
 from backends.data_urls import inline
 from backends.dialect import Dialect
 from backends.errors import BadRequest, Unsupported
+from backends.raw_json import object_of
 
 _encode_json = msgspec.json.Encoder().encode
 _as_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -145,7 +146,7 @@ def _content(message: Message, dialect: Dialect) -> tuple[str, list[str]]:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     try:
-        arguments = _as_object(call.arguments or "{}")
+        arguments = _as_object(object_of(call.arguments))
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(
             f"the arguments of the call of {call.name!r} are no JSON object", param="messages[].tool_calls"

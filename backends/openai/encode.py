@@ -19,6 +19,7 @@ from backends.openai.profile import Profile
 
 _encode_json = msgspec.json.Encoder().encode
 
+_NO_PARAMETERS = {"type": "object", "properties": {}}
 # Fields of Sampling in the order they are looked at; the wire's names come from the profile.
 _OPTIONAL = (
     "max_output_tokens",
@@ -77,6 +78,8 @@ def _sampling(request: GenerateRequest, profile: Profile, *, is_chat: bool) -> I
             yield name if is_chat or field != "max_output_tokens" else "max_tokens", value
     if sampling.stop:
         name = _name("stop", profile)
+        if profile.most_stops is not None and len(sampling.stop) > profile.most_stops:
+            raise unsupported(profile, "stop", f"{profile.most_stops} sequences at most")
         if not profile.stops_here:
             yield name, list(sampling.stop)
     if sampling.logprobs:
@@ -122,8 +125,8 @@ def _function(tool: Tool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    if tool.parameters is not None:
-        function["parameters"] = tool.parameters
+    # Several require a schema, none refuses this one.
+    function["parameters"] = _NO_PARAMETERS if tool.parameters is None else tool.parameters
     if tool.strict is not None:
         function["strict"] = tool.strict
     return function

@@ -31,6 +31,7 @@ _OPENAI = Profile(
     parameters=parameters(
         *COMMON, *PENALTIES, *LOGPROBS, "seed", "reasoning_effort", max_output_tokens="max_completion_tokens"
     ),
+    most_stops=4,
     failures=failure_rules.OPENAI,
     limits=limits.OPENAI,
 )
@@ -82,6 +83,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="mistral",
+        most_stops=None,
         capabilities=CHAT_ONLY | {"assistant_prefill"},
         parameters=parameters(
             *COMMON, *PENALTIES, "reasoning_effort", max_output_tokens="max_tokens", seed="random_seed"
@@ -97,6 +99,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="together",
+        most_stops=None,
         parameters=parameters(
             *COMMON, *PENALTIES, *OPEN_SAMPLERS, "seed", "reasoning_effort", max_output_tokens="max_tokens"
         ),
@@ -126,6 +129,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="openrouter",
+        most_stops=None,
         parameters=parameters(
             *COMMON,
             *PENALTIES,
@@ -142,6 +146,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="deepseek",
+        most_stops=16,
         capabilities=EVERYTHING - {"json_schema", "vision", "text_completion"},
         parameters=parameters(*COMMON, *PENALTIES, *LOGPROBS, max_output_tokens="max_tokens"),
         parallel_tool_calls=False,
@@ -154,6 +159,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="gemini_openai",
+        most_stops=5,
         chat_path="/chat/completions",
         capabilities=CHAT_ONLY,
         parameters=parameters(*COMMON, "reasoning_effort", max_output_tokens="max_tokens"),
@@ -169,6 +175,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="huggingface",
+        most_stops=None,
         capabilities=CHAT_ONLY,
         parameters=parameters(*COMMON, *PENALTIES, "seed", max_output_tokens="max_tokens"),
         parallel_tool_calls=False,

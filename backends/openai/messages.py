@@ -10,6 +10,7 @@ from backends.contract import ImagePart, Message
 from backends.errors import Unsupported
 from backends.openai.profile import Profile
 from backends.openai.reasoning import call_fields, reasoning_fields
+from backends.raw_json import object_of
 
 _NINE_ALPHANUMERICS = re.compile(r"[A-Za-z0-9]{9}")
 
@@ -44,7 +45,7 @@ def _message(message: Message, profile: Profile) -> dict[str, Any]:
             {
                 "id": _tool_call_id(call.id, profile),
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+                "function": {"name": call.name, "arguments": object_of(call.arguments)},
                 **call_fields(call, profile, is_first=index == 0),
             }
             for index, call in enumerate(message.tool_calls)

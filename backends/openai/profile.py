@@ -35,6 +35,7 @@ class Profile(Dialect):
         signed_calls: tool calls carry Google's thought signatures, both ways.
         reasoning_outside_output: `completion_tokens` leaves reasoning tokens out.
         aborts_when_full: a full queue may show as finish reason "abort".
+        most_stops: how many stop sequences it takes; None where no limit is known.
         stops_here: stop sequences are looked for on our side, since the server's own way spoils the text.
         orca: whether it is asked for an ORCA load report.
         extra_body: fields that go with every request as they are.
@@ -57,6 +58,7 @@ class Profile(Dialect):
     signed_calls: bool = False
     reasoning_outside_output: bool = False
     aborts_when_full: bool = False
+    most_stops: int | None = None
     stops_here: bool = False
     orca: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

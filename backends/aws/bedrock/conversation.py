@@ -15,6 +15,7 @@ from backends.aws.bedrock.refusal import unsupported
 from backends.call_ids import fitting_call_id
 from backends.contract import ImagePart, Message, ToolCall
 from backends.data_urls import inline
+from backends.raw_json import object_of
 from backends.signatures import own
 
 Block = dict[str, Any]
@@ -121,7 +122,7 @@ def _image(part: ImagePart) -> Block:
 
 
 def _tool_use(call: ToolCall) -> Block:
-    arguments = call.arguments or "{}"
+    arguments = object_of(call.arguments)
     try:
         _decode_arguments(arguments)
     except msgspec.DecodeError as error:

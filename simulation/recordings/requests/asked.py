@@ -107,7 +107,7 @@ def _joined(turns: list[Turn]) -> list[dict[str, Any]]:
         last = found[-1]
         last["text"] += "".join(turn.text.split())  # joining may put a line end between two texts
         last["images"] += turn.images
-        last["calls"] += [(name, arguments) for _, name, arguments in turn.calls]
+        last["calls"] += [(name, arguments or {}) for _, name, arguments in turn.calls]
         last["results"] += ["".join(text.split()) for _, text in turn.results]
     return found
 
