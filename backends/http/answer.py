@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 import httpx
 
@@ -21,11 +21,21 @@ from backends.failures.client import CLIENT_ERRORS
 MAX_JSON_BODY_BYTES = 32 * 1024 * 1024
 
 _EXPLANATION_S = 2.0
+_JSON_BEGINS = (b"{", b"[")
+_EVENT_BEGINS = (b"d", b"e", b":")
 
 
 def is_json(response: httpx.Response) -> bool:
     kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
+
+
+def is_document(response: httpx.Response, begins: bytes) -> bool:
+    """Whether an answer that should be a stream of events is one JSON document; its first byte knows better than its
+    label, which gateways leave out or leave as it was for the other kind.
+    """
+    start = begins.lstrip()[:1]
+    return start in _JSON_BEGINS or (start not in _EVENT_BEGINS and is_json(response))
 
 
 async def next_read(reads: AsyncIterator[bytes], *, limit_s: float | None) -> bytes | None:
@@ -39,11 +49,11 @@ async def next_read(reads: AsyncIterator[bytes], *, limit_s: float | None) -> by
         return None  # the answer is complete: how the connection ends changes nothing
 
 
-async def read_document(stream: httpx.AsyncByteStream) -> bytes:
-    """A whole answer, if it is of a size that an answer can have."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in stream:
+async def read_document(reads: AsyncIterable[bytes], *, begun: bytes = b"") -> bytes:
+    """A whole answer, if it is of a size that an answer can have; `begun` is what was read of it before."""
+    parts = [begun]
+    size = len(begun)
+    async for part in reads:
         parts.append(part)
         size += len(part)
         if size > MAX_JSON_BODY_BYTES:

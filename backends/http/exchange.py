@@ -16,11 +16,11 @@ import msgspec
 from backends.authorise import Authoriser
 from backends.contract import Chunk, GenerateRequest, LoadReport, Signals
 from backends.dialect import Dialect
-from backends.errors import BackendError, ProtocolViolation, once_delivered
+from backends.errors import BackendError, ModelNotServed, ProtocolViolation, once_delivered
 from backends.failures import classify
 from backends.failures.client import map_httpx_errors
-from backends.http.answer import is_json, next_read, read_document, refusal
-from backends.http.request import post
+from backends.http.answer import is_document, is_json, next_read, read_document, refusal
+from backends.http.request import as_header, post
 from backends.neutral import fitting
 from backends.signals import read_signals
 from backends.spec import BackendSpec
@@ -118,6 +118,7 @@ class HttpBackend:
         self._transport = transport
         self._authoriser = authoriser
         self._prober = prober
+        self._is_of_events = codec.accept == b"text/event-stream"
         self._urls: dict[str, httpx.URL] = {}
         self._headers = [
             (b"host", endpoint(spec.base_url, "/").netloc),
@@ -163,17 +164,20 @@ class HttpBackend:
                         )
                     if response.headers.get("content-encoding", "identity") != "identity":
                         raise ProtocolViolation("a compressed answer, although none was asked for")
-                    if is_json(response):
-                        for chunk in decoder.whole(await read_document(stream)):
+                    reads = stream.__aiter__()
+                    data = await next_read(reads, limit_s=None)
+                    if is_document(response, data or b"") if self._is_of_events else is_json(response):
+                        for chunk in decoder.whole(await read_document(reads, begun=data or b"")):
                             yield chunk if has_delivered or signals is None else _with(chunk, signals)
                             has_delivered = True
                         return
-                    reads = stream.__aiter__()
-                    while not decoder.done:
-                        data = await next_read(reads, limit_s=_AFTER_FINISH_S if decoder.ended else None)
+                    while True:
                         for chunk in decoder.close() if data is None else decoder.feed(data):
                             yield chunk if has_delivered or signals is None else _with(chunk, signals)
                             has_delivered = True
+                        if decoder.done:
+                            break
+                        data = await next_read(reads, limit_s=_AFTER_FINISH_S if decoder.ended else None)
                     while await next_read(reads, limit_s=_AFTER_DONE_S) is not None:
                         pass
                 finally:
@@ -196,10 +200,13 @@ class HttpBackend:
     async def _request(self, outgoing: Outgoing, request_id: str) -> httpx.Request:
         url = self._urls.get(outgoing.path)
         if url is None:
-            url = endpoint(self._spec.base_url, outgoing.path)
+            try:
+                url = endpoint(self._spec.base_url, outgoing.path)
+            except ValueError as error:
+                raise ModelNotServed(f"no model has such a name: {error}") from error
             if len(self._urls) < _KEPT_URLS:  # paths hold model names: as many as are served, and bounded all the same
                 self._urls[outgoing.path] = url
-        headers = [*self._headers, *outgoing.headers, (b"x-request-id", request_id.encode("ascii", "replace"))]
+        headers = [*self._headers, *outgoing.headers, (b"x-request-id", as_header(request_id))]
         proof = self._authoriser.ready
         if proof is None:
             proof = await self._authoriser.headers("POST", url, headers, outgoing.body)

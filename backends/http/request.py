@@ -30,6 +30,11 @@ def post(
     return httpx.Request("POST", url, headers=framed_headers, stream=httpx.ByteStream(body), extensions=extensions)
 
 
+def as_header(text: str) -> bytes:
+    """Text that came from elsewhere as a header's value: whatever is no visible ASCII is a question mark."""
+    return bytes(byte if 0x20 <= byte <= 0x7E else 0x3F for byte in text.encode("ascii", "replace"))
+
+
 def encode_head(request: httpx.Request, body: bytes | None) -> bytes:
     """Request line and headers. `body` is None for a streamed one.
 

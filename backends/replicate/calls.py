@@ -14,7 +14,7 @@ from backends.errors import ProtocolViolation
 from backends.failures.client import map_httpx_errors
 from backends.http.answer import read_document, refusal
 from backends.http.exchange import Outgoing
-from backends.http.request import post
+from backends.http.request import as_header, post
 from backends.replicate.wire import Prediction, decode_prediction
 from backends.signals import read_signals
 from backends.spec import BackendSpec
@@ -44,7 +44,7 @@ class Calls:
         url = endpoint(self._base_url, outgoing.path)
         headers = [
             (b"content-type", b"application/json"),
-            (b"x-request-id", request_id.encode("ascii", "replace")),
+            (b"x-request-id", as_header(request_id)),
             *outgoing.headers,
         ]
         with map_httpx_errors() as crossing:

@@ -20,6 +20,7 @@ from backends.errors import ModelNotServed, Unsupported
 from backends.http.exchange import Outgoing
 
 _encode_json = msgspec.json.Encoder().encode
+_DOTS = frozenset({".", ".."})
 _VERSION = re.compile(r"[0-9a-f]{64}")
 
 Render = Callable[[GenerateRequest], str]
@@ -88,7 +89,7 @@ def _where(model: str, *, deployment: bool) -> tuple[str, dict[str, Any]]:
     if version:
         return "/v1/predictions", {"version": version}
     owner, slash, name = name.partition("/")
-    if not (owner and slash and name) or "/" in name:
+    if not (owner and slash and name) or "/" in name or not _DOTS.isdisjoint((owner, name)):
         raise ModelNotServed(f"{model!r} is not owner/name, owner/name:version or a version")
     kind = "deployments" if deployment else "models"
     return f"/v1/{kind}/{quote(owner, safe='')}/{quote(name, safe='')}/predictions", {}
