@@ -82,7 +82,7 @@ _CODES: Final[Mapping[str, type[BackendError]]] = MappingProxyType(
 # An exception inside a stream has no status; these decide by their words under the status they have outside of one.
 _STATUSES: Final[Mapping[str, int]] = MappingProxyType({"validationexception": 400, "validationerror": 400})
 
-FAILURES = FailureRules(codes=_CODES)
+FAILURES = FailureRules(codes=_CODES, statuses={503: Overloaded})
 
 
 def stream_failure(message: Message, read_failure: FailureReader) -> BackendError:

@@ -63,10 +63,11 @@ _CONTEXT_WORDS = re.compile(
     r"|reduce the length|max(?:imum)?[ _](?:input|prompt) length|maximum allowed length|input is too long|max_model_len"
     r"|longer than the model's context|exceeds? the (?:model's )?(?:max\w*|available) (?:context|input|sequence)"
     r"|input tokens exceed|expected maxlength|input token count .{0,40}(?:exceeds|supports)"
+    r"|`inputs` (?:tokens \+ `max_new_tokens` must be <=|must have less than)"
 )
 _QUOTA_WORDS = re.compile(
     r"insufficient (?:quota|balance|credit|funds)|exceeded your current quota|spend limit|out of credits|any credits"
-    r"|credit balance is too low|reached your specified api usage limits"
+    r"|credit balance is too low|all available credits|monthly spending limit|reached your specified api usage limits"
 )
 _KEY_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key not valid|api key is invalid")
 _FILTER_WORDS = re.compile(r"content (?:management )?policy|content filter|flagged|moderation")

@@ -27,7 +27,7 @@ _ANY_OF_A_STATUS = {
     504: {"TIMED_OUT"},
     529: {"OVERLOADED"},
 }
-_BUSY_AT_503 = frozenset({"anthropic", "gemini", "ollama", "bedrock", "sagemaker"})
+_BUSY_AT_503 = frozenset({"gemini", "ollama", "bedrock", "sagemaker"})
 
 _OF_A_CODE = {
     "insufficient_quota": "QUOTA_EXHAUSTED",
