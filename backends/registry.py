@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import httpx
 
-from backends import anthropic, gemini, llama_embedded, ollama, openai, replicate, scripted
+from backends import anthropic, gemini, jetstream, llama_embedded, ollama, openai, replicate, scripted, triton
 from backends.aws import bedrock, sagemaker
 from backends.contract import Backend
 from backends.spec import BackendSpec
@@ -25,6 +25,8 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
             bedrock.WIRE,
             sagemaker.WIRE,
             replicate.WIRE,
+            triton.WIRE,
+            jetstream.WIRE,
             scripted.WIRE,
         )
     }

@@ -72,7 +72,7 @@ class Codec(Protocol):
         """The message, and a decoder for what it is answered. Raises Unsupported, and what asking the server raises."""
         ...
 
-    def failed(self, upstream_model: str) -> None:
+    def failed(self, upstream_model: str, error: BackendError) -> None:
         """A request to that model has failed: what is remembered of it may be out of date."""
         ...
 
@@ -140,7 +140,7 @@ class RpcBackend:
                 # Nobody cancelled the caller: the channel was closed under the call.
                 raise ConnectFailed("the backend was closed") from error
         except BackendError as error:
-            self._codec.failed(upstream_model)
+            self._codec.failed(upstream_model, error)
             self._authoriser.refused(error)
             if has_delivered:
                 raise once_delivered(error) from error

@@ -15,8 +15,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from backends.rpc.options import SCHEMES
+
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
 _TLS = frozenset({"https", "grpcs"})
 
 Request = TypeVar("Request", bound=Message)

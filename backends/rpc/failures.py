@@ -1,24 +1,20 @@
 """What a gRPC status means, in the terms that hold for every family.
 
-A status is read as the HTTP status of the same meaning, so that the same words and rules decide. Two of them mean
-something of their own: UNAVAILABLE is gRPC's word for a connection that could not be made, and RESOURCE_EXHAUSTED is a
-full server, since engines have no accounts.
+A status is read as the HTTP status of the same meaning, so that the same words and rules decide.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 import grpc
 import grpc.aio
 import msgspec
 
-from backends.errors import BackendError, ConnectFailed, Overloaded, ProtocolViolation, TimedOut, UpstreamFault
+from backends.errors import BackendError, ConnectFailed, UpstreamFault
 from backends.failures.classify import from_event, from_response
-from backends.failures.rules import FailureRules, Kind
+from backends.failures.rules import FailureRules
 
 _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
     {
@@ -36,18 +32,7 @@ _HTTP: Mapping[grpc.StatusCode, int] = MappingProxyType(
         grpc.StatusCode.DEADLINE_EXCEEDED: 504,
     }
 )
-_STATUSES: Mapping[int, Kind] = MappingProxyType({429: Overloaded, 501: ProtocolViolation, 503: ConnectFailed})
-_WORDS: tuple[tuple[re.Pattern[str], Kind], ...] = (
-    (re.compile(r"message larger than max"), ProtocolViolation),
-    (re.compile(r"failed to connect.*(?:timeout occurred|timed out)"), TimedOut),
-)
 _PUSHBACK = "grpc-retry-pushback-ms"
-RPC = FailureRules(words=_WORDS, statuses=_STATUSES)
-
-
-def with_words(*words: tuple[re.Pattern[str], Kind]) -> FailureRules:
-    """The rules of gRPC, and what the words of one family mean."""
-    return replace(RPC, words=(*words, *RPC.words))
 
 
 def from_status(
