@@ -96,7 +96,7 @@ class HttpWire:
         """
         exchange.on_gone = self._gone
         exchange.start_stream(**headers)
-        self._play_on(exchange, iter(_with_faults(pieces, self.faults, error=error, malformed=malformed)))
+        self._play_on(exchange, iter(with_faults(pieces, self.faults, error=error, malformed=malformed)))
 
     def _play_on(self, exchange: Exchange, steps: Iterator[Piece | str]) -> None:
         for step in steps:
@@ -131,7 +131,7 @@ class HttpWire:
         self._left.set()
 
 
-def _with_faults(pieces: Sequence[Piece], faults: Faults, *, error: bytes, malformed: bytes) -> Iterator[Piece | str]:
+def with_faults(pieces: Sequence[Piece], faults: Faults, *, error: bytes, malformed: bytes) -> Iterator[Piece | str]:
     """The pieces, and among them what goes wrong."""
     sent = 0
     is_malformed = False
