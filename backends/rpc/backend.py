@@ -16,10 +16,12 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from backends.authorise import KeyAuthoriser
-from backends.contract import Chunk, GenerateRequest, LoadReport
+from backends.contract import LAST_ANSWERS_S, Chunk, GenerateRequest, LoadReport
 from backends.dialect import Dialect
 from backends.errors import BackendError, ConnectFailed, once_delivered
-from backends.rpc.channel import Channel, Metadata, Method
+from backends.neutral import fitting
+from backends.ongoing import Ongoing
+from backends.rpc.channel import Channel, Metadata, Method, parse
 from backends.rpc.failures import from_status
 from backends.spec import BackendSpec
 
@@ -92,6 +94,7 @@ class RpcBackend:
         self._channel = channel
         self._authoriser = authoriser
         self._prober = prober
+        self._ongoing = Ongoing()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._spec.id!r}, {self._codec.dialect.name!r}, {self._spec.base_url!r})"
@@ -104,31 +107,33 @@ class RpcBackend:
         self, request: GenerateRequest, *, upstream_model: str, request_id: str
     ) -> AsyncGenerator[Chunk]:
         """Streams the answer; a trailing assistant message is continued."""
+        request = fitting(request, self._codec.dialect.parameters)
         has_delivered = answered = False
         try:
             try:
-                message, decoder = await self._codec.prepare(
-                    request, upstream_model=upstream_model, request_id=request_id
-                )
-                metadata = [*self._codec.metadata, *credential(self._authoriser), *_request_id(request_id)]
-                call = self._channel.start(self._codec.method, message, metadata=metadata)
-                try:
-                    if self._codec.method.is_bidirectional:
-                        await _send(call, message)
-                    while not decoder.done:
-                        answer = await call.read()
-                        if answer is grpc.aio.EOF:
-                            chunks = decoder.close()
-                        else:
-                            answered = True
-                            chunks = decoder.feed(answer)
-                        for chunk in chunks:
-                            yield chunk
-                            has_delivered = True
-                    if not decoder.is_cut:
-                        await _settle(call)
-                finally:
-                    call.cancel()
+                with self._ongoing:
+                    message, decoder = await self._codec.prepare(
+                        request, upstream_model=upstream_model, request_id=request_id
+                    )
+                    metadata = [*self._codec.metadata, *credential(self._authoriser), *_request_id(request_id)]
+                    call = self._channel.start(self._codec.method, message, metadata=metadata)
+                    try:
+                        if self._codec.method.is_bidirectional:
+                            await _send(call, message)
+                        while not decoder.done:
+                            answer = await call.read()
+                            if answer is grpc.aio.EOF:
+                                chunks = decoder.close()
+                            else:
+                                answered = True
+                                chunks = decoder.feed(parse(self._codec.method, answer))
+                            for chunk in chunks:
+                                yield chunk
+                                has_delivered = True
+                        if not decoder.is_cut:
+                            await _settle(call)
+                    finally:
+                        call.cancel()
             except grpc.aio.AioRpcError as error:
                 raise from_status(
                     error, rules=self._codec.dialect.failures, secret=self._authoriser.revealed(), answered=answered
@@ -150,6 +155,8 @@ class RpcBackend:
         return await self._prober.probe(timeout_s=timeout_s)
 
     async def aclose(self) -> None:
+        """Answers that are being given end first."""
+        await self._ongoing.ended(within_s=LAST_ANSWERS_S)
         await self._channel.aclose()
 
 

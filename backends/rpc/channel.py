@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from backends.errors import ConnectFailed, ProtocolViolation
 from backends.rpc.options import SCHEMES
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -77,24 +78,25 @@ class Channel:
             ("grpc.primary_user_agent", "inference-router"),
         ]
         self._channel: grpc.aio.Channel | None = None
+        self._is_closed = False
         self._calls: dict[str, Any] = {}
 
     async def ask(
         self, method: Method[Request, Answer], message: Request, *, metadata: Metadata, timeout_s: float
     ) -> Answer:
-        """One question, one answer. Raises grpc.aio.AioRpcError."""
+        """One question, one answer. Raises grpc.aio.AioRpcError, and ProtocolViolation for bytes of another wire."""
         call = self._callable(method.path, "unary_unary", method)
-        answer: Answer = await call(message, metadata=metadata, timeout=timeout_s)
-        return answer
+        return parse(method, await call(message, metadata=metadata, timeout=timeout_s))
 
     def start(self, method: Method[Request, Answer], message: Request, *, metadata: Metadata) -> Any:
-        """A call whose answers are a stream. A bidirectional one has its message yet to be written."""
+        """A call whose answers are a stream, to be read by `parse`. A bidirectional one has yet to be written to."""
         if method.is_bidirectional:
             return self._callable(method.path, "stream_stream", method)(metadata=metadata)
         return self._callable(method.path, "unary_stream", method)(message, metadata=metadata)
 
     async def aclose(self) -> None:
         channel, self._channel = self._channel, None
+        self._is_closed = True
         self._calls.clear()
         if channel is not None:
             await channel.close()
@@ -102,15 +104,14 @@ class Channel:
     def _callable(self, path: str, kind: str, method: Method[Request, Answer]) -> Any:
         found = self._calls.get(path)
         if found is None:
-            found = getattr(self._open(), kind)(
-                path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.answer.FromString,
-            )
+            # Answers stay bytes here: gRPC would log one that is not valid, and hand out None.
+            found = getattr(self._open(), kind)(path, request_serializer=method.request.SerializeToString)
             self._calls[path] = found
         return found
 
     def _open(self) -> grpc.aio.Channel:
+        if self._is_closed:
+            raise ConnectFailed("the backend was closed")
         if self._channel is None:
             if self._is_tls:
                 credentials = grpc.ssl_channel_credentials(root_certificates=self._roots)
@@ -118,6 +119,14 @@ class Channel:
             else:
                 self._channel = grpc.aio.insecure_channel(self.target, options=self._options)
         return self._channel
+
+
+def parse(method: Method[Request, Answer], raw: bytes) -> Answer:
+    """The message. Raises ProtocolViolation for bytes that are none."""
+    try:
+        return method.answer.FromString(raw)
+    except DecodeError as error:
+        raise ProtocolViolation("a message that is not of this wire") from error
 
 
 def _target(base_url: str, default_port: int) -> tuple[str, bool]:
