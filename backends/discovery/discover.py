@@ -24,6 +24,8 @@ from backends.spec import BackendSpec
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _TPU_GAUGES = "vllm:tpu_"
+# To ask how a server is any template will do; which one its model has, whoever registers it must say.
+ANY_TEMPLATE = {"chat_template": "chatml"}
 _NOBODY = Answer(status=0, headers={}, value=None, text="", http_version="")
 
 
@@ -155,14 +157,16 @@ async def _over_http(found: Discovery, questions: _Questions) -> Discovery:
     facts = await facts_of(profile, questions.ask)
     if profile == "vllm" and _TPU_GAUGES in (await questions.ask("/metrics")).text:
         profile = "vllm_tpu"
+    options: dict[str, str] = {}
     if clue.wire == "triton":
-        address = _grpc_port(address)
+        address, options = _grpc_port(address), ANY_TEMPLATE
     return replace(
         found,
         address=address,
         title=clue.title,
         wire=clue.wire,
         profile=profile,
+        options=options,
         facts=facts,
         asked=tuple(questions.log),
         emulated=emulated,
@@ -184,8 +188,8 @@ def _over_grpc(found: Discovery) -> list[Discovery]:
     if urlsplit(found.address).scheme not in {"grpc", "grpcs"}:
         return []
     return [
-        replace(found, title="Triton", wire="triton", profile="tensorrtllm"),
-        replace(found, title="JetStream", wire="jetstream", profile="jetstream"),
+        replace(found, title="Triton", wire="triton", profile="tensorrtllm", options=ANY_TEMPLATE),
+        replace(found, title="JetStream", wire="jetstream", profile="jetstream", options=ANY_TEMPLATE),
     ]
 
 

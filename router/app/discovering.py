@@ -17,6 +17,7 @@ from router.domain.catalogue import Catalogue
 
 QUESTION_LIMIT_S = 5.0
 EMULATED = " (emulated: it says so itself)"
+_ADVICE = {"chat_template": " # or the template that the model was trained with: a name, or file:PATH"}
 _PRIVACY = {"device": "on_device", "own": "own_hardware", "elsewhere": "any"}
 # Of the family, but not of every model: whoever registers it says so.
 _OF_THE_MODEL = frozenset({"vision", "audio", "reasoning", "tools", "batch"})
@@ -98,7 +99,7 @@ def as_yaml(found: Discovery, matches: list[Match], *, backend_id: str, credenti
     ]
     if found.options:
         lines.append("    options:")
-        lines += [f"      {name}: {value}" for name, value in found.options.items()]
+        lines += [f"      {name}: {value}{_ADVICE.get(name, '')}" for name, value in found.options.items()]
     if credential:
         lines.append(f"    credential: {credential}")
     elif found.report is None:
