@@ -20,7 +20,14 @@ DIALECT = Dialect(
     parameters=MappingProxyType({"max_output_tokens": "max_tokens", "stop": "stop"}),
     capabilities=frozenset({"text_completion", "assistant_prefill"}),
     failures=with_words((r"prefill length|max_prefill|longer than .{0,40}(?:prefill|target)", ContextTooLong)),
-    probe=ProbePlan(gauges=GaugeNames(running=(), waiting=("jetstream_prefill_backlog_size",))),
+    probe=ProbePlan(
+        gauges=GaugeNames(
+            running=(),
+            waiting=("jetstream_prefill_backlog_size",),
+            # A fraction in spite of its name; the cache is divided into slots, one for each answer.
+            kv_cache_usage=("jetstream_slots_used_percentage",),
+        )
+    ),
 )
 
 

@@ -66,6 +66,7 @@ class JetStreamDecoder:
         self._max_tokens = max_tokens
         self._stops = tuple(stops)
         self._guard = StopGuard((*stops, end_of_turn))
+        self._has_begun = False
         self._tokens = 0
         self._silent_tokens = 0  # at the end: the token that ended it has no text
         self._out = ChunkBuilder()
@@ -76,6 +77,7 @@ class JetStreamDecoder:
         """The chunk of one response; the first may say nothing."""
         if not message.stream_content.samples:
             return []
+        self._has_begun = True
         sample = message.stream_content.samples[0]
         count = len(sample.token_ids) or (1 if sample.text else 0)
         self._tokens += count
@@ -90,8 +92,8 @@ class JetStreamDecoder:
         return self._out.drain()
 
     def close(self) -> list[Chunk]:
-        """The call has ended with OK, and the answer with it."""
-        if not self._tokens:
+        """The call has ended with OK, and the answer with it; one of no tokens has an empty sample."""
+        if not self._has_begun:
             raise ProtocolViolation("a stream without an answer")
         if rest := self._guard.close():
             self._out.add_text(rest)
