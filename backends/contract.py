@@ -177,12 +177,19 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     loaded: tuple[str, ...] | None = None
 
 
+TokensOf = Literal["all", "input", "output"]
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of one rate limit is left, and how many seconds until it is full again; None where nobody says."""
+    """How much of one rate limit is left, and how many seconds until it is full again; None where nobody says.
+
+    `counts` says whose tokens: some vendors limit those of prompts and of answers apart.
+    """
 
     remaining: float
     limit: float | None = None
     reset_s: float | None = None
+    counts: TokensOf = "all"
 
 
 class Headroom(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from backends.contract import Headroom, LoadReport, Signals, Window
+from backends.contract import Headroom, LoadReport, Signals, TokensOf, Window
 from backends.failures.retry_hints import reset_s
 
 ORCA_REQUEST = (b"endpoint-load-metrics-format", b"JSON")
@@ -35,6 +35,7 @@ class LimitHeaders:
         what: is counted in it.
         limit, remaining, reset: "header", or "header;parameter" for a parameter of a structured one (`"api";r=9;t=2`).
         window_s: how long the window is, for a vendor that does not say when it ends.
+        counts: whose tokens, where those of prompts and of answers have limits of their own.
     """
 
     what: Literal["requests", "tokens"]
@@ -42,6 +43,7 @@ class LimitHeaders:
     remaining: str = ""
     reset: str = ""
     window_s: float | None = None
+    counts: TokensOf = "all"
 
 
 def read_signals(
@@ -69,6 +71,7 @@ def _headroom(
             remaining=max(0.0, remaining),
             limit=limit,
             reset_s=reset_s(reset, now()) if reset is not None else names.window_s,
+            counts=names.counts,
         )
         other = tightest.get(names.what)
         if other is None or _share(window) < _share(other):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from backends.anthropic.profile import Profile
+from backends.contract import TokensOf
 from backends.dialect import KeyHeader
 from backends.errors import AuthFailed, ModelNotServed, QuotaExhausted, TimedOut
 from backends.failures.rules import BUSY_503, FailureRules
@@ -25,6 +26,9 @@ def _names(*names: str) -> Mapping[str, str]:
     return MappingProxyType({name: wire.get(name, name) for name in names})
 
 
+_COUNTS: Mapping[str, TokensOf] = MappingProxyType({"input-tokens": "input", "output-tokens": "output"})
+
+
 def _limit(what: str) -> LimitHeaders:
     name = f"anthropic-ratelimit-{what}"
     return LimitHeaders(
@@ -32,6 +36,7 @@ def _limit(what: str) -> LimitHeaders:
         limit=f"{name}-limit",
         remaining=f"{name}-remaining",
         reset=f"{name}-reset",
+        counts=_COUNTS.get(what, "all"),
     )
 
 

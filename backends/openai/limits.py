@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+from backends.contract import TokensOf
 from backends.signals import LimitHeaders
 
 _MINUTE, _HOUR, _DAY, _MONTH = 60.0, 3600.0, 86_400.0, 30 * 86_400.0
 
 
 def _triple(
-    what: Literal["requests", "tokens"], name: str, *, prefix: str = "x-ratelimit", window_s: float | None = None
+    what: Literal["requests", "tokens"],
+    name: str,
+    *,
+    prefix: str = "x-ratelimit",
+    window_s: float | None = None,
+    counts: TokensOf = "all",
 ) -> LimitHeaders:
     """`prefix`-limit-`name` and so on; without a name, just `prefix`-limit."""
     end = f"-{name}" if name else ""
@@ -24,6 +30,7 @@ def _triple(
         remaining=f"{prefix}-remaining{end}",
         reset=f"{prefix}-reset{end}",
         window_s=window_s,
+        counts=counts,
     )
 
 
@@ -48,7 +55,8 @@ MISTRAL = (
 TOGETHER = (_triple("requests", ""), _triple("tokens", "", prefix="x-tokenlimit"))
 FIREWORKS = (
     _triple("requests", "requests"),
-    *(_triple("tokens", f"tokens-{kind}") for kind in ("prompt", "cache-adjusted-prompt", "generated")),
+    *(_triple("tokens", f"tokens-{kind}", counts="input") for kind in ("prompt", "cache-adjusted-prompt")),
+    _triple("tokens", "tokens-generated", counts="output"),
 )
 OPENROUTER = (_triple("requests", ""),)
 # The header fields of the IETF draft: parameters of one structured value.

@@ -146,7 +146,7 @@ class Feedback:
         if not permitted and not force:
             return None
         member.rate_limit.refill(now)
-        member.rate_limit.spend(forecast.input_tokens + forecast.output_tokens)
+        member.rate_limit.spend(forecast.input_tokens, forecast.output_tokens)
         return Attempt(self, forecast, member, permitted=permitted)
 
     def record(self, attempt: Attempt, result: str, error: BackendError | None) -> AttemptOutcome:

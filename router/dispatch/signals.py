@@ -27,6 +27,7 @@ def hear(live: Live, signals: Signals, now: float) -> None:
             live.requests_left_until = now + _believed_s(headroom.requests)
         if headroom.tokens is not None:
             live.tokens_left = max(0.0, headroom.tokens.remaining)
+            live.tokens_left_of = headroom.tokens.counts
             live.tokens_left_until = now + _believed_s(headroom.tokens)
     if signals.load is not None:
         _loaded(live, signals.load, now)

@@ -95,7 +95,8 @@ class Live:
 
     `requests_left` and `tokens_left` are what its vendor said is left of a limit, less what was sent since then; each
     counts until its `*_left_until`. They are apart from `limit_requests` and `limit_tokens`, which are the limits that
-    its configuration sets: the tighter of the two decides.
+    its configuration sets: the tighter of the two decides. `tokens_left_of` says whose tokens they are: "all", or those
+    of prompts ("input") or answers ("output") alone.
 
     `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say. `elsewhere` is how
     much that was beyond what all routers had in flight there at that moment; below zero when the engine had not seen
@@ -123,6 +124,7 @@ class Live:
         self.requests_left_until = NEVER
         self.tokens_left = 0.0
         self.tokens_left_until = NEVER
+        self.tokens_left_of = "all"
         self.failure_rate = 0.02
         self.warming = False
         self.ejected = False

@@ -33,14 +33,16 @@ class RateLimit:
         if self.tokens_per_minute > 0.0:
             live.limit_tokens = min(self.tokens_per_minute, live.limit_tokens + minutes * self.tokens_per_minute)
 
-    def spend(self, tokens: float) -> None:
+    def spend(self, input_tokens: float, output_tokens: float) -> None:
         """One request with so many tokens starts; a bucket never goes below zero, which would read as "no limit".
 
         It is taken off what the vendor said as well: until its next word nobody knows better.
         """
         live = self._live
         live.requests_left = max(0.0, live.requests_left - 1.0)
-        live.tokens_left = max(0.0, live.tokens_left - tokens)
+        tokens = input_tokens + output_tokens
+        counted = {"input": input_tokens, "output": output_tokens}.get(live.tokens_left_of, tokens)
+        live.tokens_left = max(0.0, live.tokens_left - counted)
         if self.requests_per_minute > 0.0:
             live.limit_requests = max(0.0, live.limit_requests - 1.0)
         if self.tokens_per_minute > 0.0:

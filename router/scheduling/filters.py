@@ -60,6 +60,8 @@ class Constraints:
             self.context = profile.minimum_context_tokens
         self.minimum_quality = profile.minimum_quality if profile.minimum_quality is not None else -1.0
         self.task = profile.task
+        self.input_tokens = profile.input_tokens
+        self.output_tokens = float(profile.max_output_tokens or 1)
         self.tokens = profile.input_tokens + float(profile.max_output_tokens or 0)
         self.max_cost_usd = profile.max_cost_usd if profile.max_cost_usd is not None else -1.0
 
@@ -106,7 +108,7 @@ def check(row: Row, want: Constraints, now: float, *, ignore_health: bool) -> in
         return RATE_LIMIT
     if now < live.requests_left_until and live.requests_left < 1.0:
         return RATE_LIMIT
-    if now < live.tokens_left_until and live.tokens_left < want.tokens:
+    if now < live.tokens_left_until and live.tokens_left < counted(live, want):
         return RATE_LIMIT
     if ignore_health:
         return KEEP
@@ -115,6 +117,13 @@ def check(row: Row, want: Constraints, now: float, *, ignore_health: bool) -> in
     if now < live.open_until or live.half_open:
         return CIRCUIT_OPEN
     return KEEP
+
+
+def counted(live: Live, want: Constraints) -> float:
+    """The request's tokens that the vendor's own limit counts: some limit prompts and answers apart."""
+    if live.tokens_left_of == "input":
+        return want.input_tokens
+    return want.output_tokens if live.tokens_left_of == "output" else want.tokens
 
 
 def quality(row: Row, task: str) -> float:
@@ -186,7 +195,7 @@ def opens_at(live: Live, want: Constraints) -> float:
     at = max(live.limited_until, live.open_until)
     if live.requests_left < 1.0:
         at = max(at, live.requests_left_until)
-    if live.tokens_left < want.tokens:
+    if live.tokens_left < counted(live, want):
         at = max(at, live.tokens_left_until)
     return at
 
@@ -197,9 +206,11 @@ def limit(live: Live, want: Constraints, now: float) -> str:
         return f"asked to be left alone for {live.limited_until - now:.1f} s"
     if now < live.requests_left_until and live.requests_left < 1.0:
         return f"has no requests left by its own account, for {live.requests_left_until - now:.1f} s"
-    if now < live.tokens_left_until and live.tokens_left < want.tokens:
+    asked = counted(live, want)
+    if now < live.tokens_left_until and live.tokens_left < asked:
+        kind = "" if live.tokens_left_of == "all" else f"{live.tokens_left_of} "
         left = live.tokens_left_until - now
         return (
-            f"has {live.tokens_left:.0f} tokens left by its own account for {left:.1f} s, {want.tokens:.0f} are asked"
+            f"has {live.tokens_left:.0f} {kind}tokens left by its own account for {left:.1f} s, {asked:.0f} are asked"
         )
     return "has used up its requests or tokens of this minute"

@@ -94,7 +94,7 @@ def triple(name: str, limit: str, remaining: str, reset: str | None = None) -> d
         (
             "fireworks",
             triple("-tokens-prompt", "60000", "59000") | triple("-tokens-generated", "6000", "600"),
-            Headroom(tokens=Window(remaining=600, limit=6000)),
+            Headroom(tokens=Window(remaining=600, limit=6000, counts="output")),
         ),
         ("xai", triple("-requests", "1800", "1799"), Headroom(requests=Window(remaining=1799, limit=1800))),
         (

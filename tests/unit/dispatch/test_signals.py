@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.contract import Chunk, Headroom, LoadReport, Signals, Window
+from backends.contract import Chunk, Headroom, LoadReport, Signals, TokensOf, Window
 from backends.errors import RateLimited
 from backends.scripted import Emit, Finish, ScriptedBackend, Text
 from router.clock import FakeClock
@@ -113,6 +113,24 @@ def test_a_refusal_tells_as_much_as_an_answer() -> None:
     assert site.words == "has 0 tokens left by its own account for 18.0 s, 150 are asked"
     site.clock.advance(18.5)
     assert site.code == KEEP
+
+
+@pytest.mark.parametrize(
+    ("counts", "left", "words"),
+    [
+        ("all", 149, "has 149 tokens left by its own account for 9.0 s, 150 are asked"),
+        ("input", 99, "has 99 input tokens left by its own account for 9.0 s, 100 are asked"),
+        ("output", 49, "has 49 output tokens left by its own account for 9.0 s, 50 are asked"),
+    ],
+)
+def test_a_limit_of_answers_alone_is_not_held_against_a_prompt(counts: TokensOf, left: int, words: str) -> None:
+    """What is left is compared with the tokens that the vendor's limit counts, and with no others."""
+    site = Site()
+    for remaining, code in ((left + 1, KEEP), (left, RATE_LIMIT)):
+        window = Window(remaining=remaining, reset_s=9.0, counts=counts)
+        site.begin().take(Chunk(signals=Signals(headroom=Headroom(tokens=window))))
+        assert site.code == code
+    assert site.words == words
 
 
 def test_what_is_sent_is_taken_off_until_the_next_word() -> None:

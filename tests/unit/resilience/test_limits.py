@@ -37,7 +37,7 @@ def test_a_backends_own_limit_fills_up_again() -> None:
     live = Live()
     limit = RateLimit(live, requests_per_minute=60, tokens_per_minute=None, now=0.0)
     for _ in range(60):
-        limit.spend(10.0)
+        limit.spend(4.0, 6.0)
     assert live.limit_requests < 1.0
     limit.refill(1.0)
     assert live.limit_requests >= 1.0
@@ -48,7 +48,7 @@ def test_without_limits_there_is_no_bucket() -> None:
     """Negative means no limit, whatever is spent."""
     live = Live()
     limit = RateLimit(live, requests_per_minute=None, tokens_per_minute=None, now=0.0)
-    limit.spend(1e9)
+    limit.spend(1e9, 0.0)
     limit.refill(1.0)
     assert (live.limit_requests, live.limit_tokens) == (-1.0, -1.0)
 
