@@ -1,6 +1,8 @@
 """Joins what one read brought into as few chunks as their order allows.
 
 A chunk is read as reasoning, text, tool calls, end. A part that would come before one already there starts a new chunk.
+Decoders keep parts of an answer until its end (thoughts that are signed last, arguments of calls), so an answer has a
+bound, which no model comes near.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from backends.contract import (
     UpstreamTimings,
     Usage,
 )
+from backends.errors import ProtocolViolation
+
+MAX_ANSWER_CHARS = 64 * 1024 * 1024
+_CHARS_OF_A_CALL = 64  # what it takes beside its arguments
 
 _REASONING, _TEXT, _CALLS, _END = range(4)
 
@@ -39,6 +45,7 @@ class ChunkBuilder:
         "_place",
         "_reasoning",
         "_signed",
+        "_size",
         "_stop_sequence",
         "_text",
         "timings",
@@ -56,6 +63,7 @@ class ChunkBuilder:
         self._calls: list[ToolCallDelta] = []
         self._logprobs: list[TokenLogprob] = []
         self._events = 0
+        self._size = 0
         self._finish: FinishReason | None = None
         self._stop_sequence: str | None = None
         self.total_events = 0
@@ -112,7 +120,21 @@ class ChunkBuilder:
         chunks, self._chunks = self._chunks, []
         return chunks
 
+    def hold(self, size: int) -> None:
+        """Counts what the decoder keeps beside what it passes on.
+
+        Raises:
+            ProtocolViolation: the answer is larger than any.
+        """
+        self._size += size
+        if self._size > MAX_ANSWER_CHARS:
+            raise ProtocolViolation(f"an answer of more than {MAX_ANSWER_CHARS} characters")
+
     def _flush(self) -> None:
+        size = len(self._text) + len(self._reasoning)
+        if self._calls:
+            size += sum(_CHARS_OF_A_CALL + len(call.arguments) for call in self._calls)
+        self.hold(size)
         self._chunks.append(
             Chunk(
                 text=self._text,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from backends.contract import ReasoningBlock, ToolCall
+from backends.errors import ProtocolViolation
 from backends.openai.profile import Profile
 from backends.signatures import marked, own
 
@@ -23,6 +24,7 @@ _GOOGLE = "gemini"  # both faces of it take each other's
 NOT_GOOGLES_CALL = "skip_thought_signature_validator"
 _TEXT_KEYS = ("text", "summary")
 _PROOFS = ("signature", "data", "id")
+_MAX_DETAILS = 1024
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class DetailAssembler:
         """The text in these pieces."""
         told: list[str] = []
         for piece in pieces:
+            if len(self._details) > _MAX_DETAILS:
+                raise ProtocolViolation(f"more than {_MAX_DETAILS} blocks of reasoning")
             detail = self._details.setdefault((str(piece.get("index")), str(piece.get("type"))), _Detail())
             for name, value in piece.items():
                 if name in _TEXT_KEYS and isinstance(value, str):

@@ -16,6 +16,9 @@ from backends.contract import ToolCallDelta
 from backends.errors import ProtocolViolation
 from backends.openai.wire import FunctionPart, ToolCallPart
 
+MAX_CALLS = 1024
+MAX_UNNAMED_CHARS = 1024 * 1024
+
 
 @dataclass(slots=True)
 class _Call:
@@ -29,18 +32,19 @@ class _Call:
 class ToolCallAssembler:
     """State of one answer's calls. `count` is how many there are."""
 
-    __slots__ = ("_by_index", "_calls")
+    __slots__ = ("_by_index", "_calls", "_unnamed")
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._unnamed = 0  # characters of arguments whose call has no name yet
 
     @property
     def count(self) -> int:
         return len(self._calls)
 
     def take(self, parts: list[ToolCallPart]) -> list[ToolCallDelta]:
-        """The pieces to pass on for the pieces of one event."""
+        """The pieces to pass on for the pieces of one event. Raises ProtocolViolation for more than any answer has."""
         deltas: list[ToolCallDelta] = []
         for part in parts:
             function = part.function or FunctionPart()
@@ -48,6 +52,10 @@ class ToolCallAssembler:
             piece = _as_text(function.arguments)
             if piece:
                 call.arguments.append(piece)
+                if not call.name:
+                    self._unnamed += len(piece)
+                    if self._unnamed > MAX_UNNAMED_CHARS:
+                        raise ProtocolViolation("arguments of a tool call without a name")
             proof = _signature(part) if call.signature is None else None
             call.signature = call.signature or proof
             if not call.name and function.name:
@@ -88,6 +96,8 @@ class ToolCallAssembler:
         if known is not None and not _begins_another(known, part, function):
             known.upstream_id = known.upstream_id or part.id or None
             return known
+        if len(self._calls) >= MAX_CALLS:
+            raise ProtocolViolation(f"more than {MAX_CALLS} tool calls")
         call = _Call(index=len(self._calls), upstream_id=part.id or None)
         self._calls.append(call)
         if part.index is not None:

@@ -35,6 +35,7 @@ _FINISH = {
 }
 _FAILED = "malformed_"
 _CHARS_PER_TOKEN = 4
+_CHARS_OF_A_BLOCK = 64
 
 
 @dataclass(slots=True)
@@ -153,11 +154,13 @@ class ConverseDecoder:
             thought.text.append(text)
             self._out.add_reasoning(text)
             self._out.count_event()
+        self._out.hold(len(signature or "") + len(piece.redacted_content or ""))
         thought.signature += signature or ""
         thought.redacted += piece.redacted_content or ""
 
     def _take_call(self, index: int, call: ToolUse) -> None:
         if call.type == "server_tool_use":
+            self._out.hold(_CHARS_OF_A_BLOCK)
             self._foreign_blocks.add(index)
         if index in self._foreign_blocks:
             return
