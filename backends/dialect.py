@@ -31,6 +31,8 @@ SAMPLING_FIELDS = frozenset(
         "reasoning_effort",
     }
 )
+# Fields of contract.ToolChoice that a family may have no word for: a call that must be made, and one call at a time.
+TOOL_FIELDS = frozenset({"tool_choice", "parallel_tool_calls"})
 # What a request may need of a family beside its parameters. The names are the router's capabilities.
 CAPABILITIES = frozenset(
     {
@@ -50,7 +52,7 @@ CAPABILITIES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """What can be asked of a family at all: capabilities by name, and fields of `Sampling`."""
+    """What can be asked of a family at all: capabilities by name, fields of `Sampling`, and `TOOL_FIELDS`."""
 
     capabilities: frozenset[str]
     parameters: frozenset[str]
@@ -72,6 +74,8 @@ class Dialect:
         name: the profile's name in the configuration.
         parameters: field of `Sampling` -> its name on this wire. A field that is absent cannot be asked for.
         capabilities: what the family can do; `seed`, `logprobs` and `reasoning` follow from the parameters.
+        obeys_choice: of tools: whether a call can be forced, and calls be forbidden.
+        parallel_tool_calls: of tools: whether one call at a time can be asked for.
         key: where the credential goes.
         failures: what its codes and statuses mean, where they mean something of their own.
         probe: where it may be asked how it is.
@@ -81,6 +85,8 @@ class Dialect:
     name: str
     parameters: Mapping[str, str]
     capabilities: frozenset[str] = frozenset()
+    obeys_choice: bool = True
+    parallel_tool_calls: bool = True
     key: KeyHeader = KeyHeader()
     failures: FailureRules = COMMON
     probe: ProbePlan = field(default_factory=ProbePlan)
@@ -91,4 +97,6 @@ class Dialect:
         derived = {"seed", "logprobs"} & self.parameters.keys()
         if "reasoning_effort" in self.parameters:
             derived.add("reasoning")
-        return Features(capabilities=self.capabilities | derived, parameters=frozenset(self.parameters))
+        of_tools = {"tool_choice": self.obeys_choice, "parallel_tool_calls": self.parallel_tool_calls}
+        words = {name for name, taken in of_tools.items() if taken and "tools" in self.capabilities}
+        return Features(capabilities=self.capabilities | derived, parameters=frozenset(self.parameters) | words)

@@ -16,13 +16,11 @@ class Profile(Dialect):
         version: of the API, named in every request.
         is_lenient: a local engine behind this wire takes what the vendor itself refuses: any temperature, blank stop
             sequences, sampling beside thinking, reasoning that nobody signed.
-        obeys_choice: whether a call can be forced, and calls be forbidden.
     """
 
     path: str = "/v1/messages"
     version: str = "2023-06-01"
     is_lenient: bool = False
-    obeys_choice: bool = True
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:

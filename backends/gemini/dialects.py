@@ -103,6 +103,7 @@ class GeminiDialect(Dialect):
     parent: str = ""
     image_schemes: frozenset[str] = frozenset({"http", "https"})
     needs: tuple[str, ...] = ()
+    parallel_tool_calls: bool = False
 
 
 _API_KEY = KeyHeader(name="x-goog-api-key", prefix="")

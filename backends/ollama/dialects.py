@@ -32,6 +32,8 @@ OLLAMA = Dialect(
         }
     ),
     capabilities=frozenset({"tools", "json_object", "json_schema", "vision", "text_completion", "batch"}),
+    obeys_choice=False,
+    parallel_tool_calls=False,
     failures=FailureRules(words=((_NOT_THIS_MODEL, Unsupported),), statuses={503: Overloaded}),
     probe=ProbePlan(liveness="/api/version", models="/api/tags", loaded="/api/ps", models_every_s=30.0),
 )

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from backends.dialect import CAPABILITIES, SAMPLING_FIELDS
+from backends.dialect import CAPABILITIES, SAMPLING_FIELDS, TOOL_FIELDS
 from backends.openai.profile import Profile, ReasoningField
 from backends.probing.plan import ProbePlan
 from backends.spec import BackendSpec
@@ -22,7 +22,7 @@ from backends.wire import Option
 
 _PATH = r"/[!-~]*"
 _PATH_OR_NONE = rf"none|{_PATH}"
-_NAMES = "|".join(sorted(CAPABILITIES | SAMPLING_FIELDS))
+_NAMES = "|".join(sorted(CAPABILITIES | SAMPLING_FIELDS | TOOL_FIELDS))
 
 # Fields of a request that are the adapter's own: an `extra_body` that set them would change what was asked.
 _OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", "tools", "tool_choice"})
@@ -76,6 +76,8 @@ def bound(profile: Profile, spec: BackendSpec) -> Profile:
         probe=_probe(profile, options),
         capabilities=profile.capabilities - lacks,
         parameters=MappingProxyType({name: word for name, word in profile.parameters.items() if name not in lacks}),
+        obeys_choice=profile.obeys_choice and "tool_choice" not in lacks,
+        parallel_tool_calls=profile.parallel_tool_calls and "parallel_tool_calls" not in lacks,
         stream_options=profile.stream_options if options.get("usage") != "unasked" else (),
         reasoning_back=_REASONING.get(options.get("reasoning_back", ""), profile.reasoning_back),
         extra_body=_extra_body(options, profile),

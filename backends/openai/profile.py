@@ -22,10 +22,8 @@ class Profile(Dialect):
         completions_path: where plain completions are; likewise.
         api_version: what `{api_version}` is unless the backend's options say otherwise.
         stream_options: sent with every request; empty where the server refuses the field, or counts tokens unasked.
-        parallel_tool_calls: whether the field of that name is taken.
         tool_choice_auto: "auto" has to be said, since the server takes silence for "none".
         any_tool: its word for "call some tool".
-        obeys_choice: whether a call can be forced, and calls be forbidden.
         message_names: whether `messages[].name` is taken.
         short_tool_ids: ids of tool calls are exactly nine alphanumerics.
         end_user: its field for the caller's own user; None if it refuses one (it shapes no answer, so it is left out).
@@ -45,10 +43,8 @@ class Profile(Dialect):
     completions_path: str = "/v1/completions"
     api_version: str = ""
     stream_options: tuple[tuple[str, bool], ...] = (("include_usage", True),)
-    parallel_tool_calls: bool = True
     tool_choice_auto: bool = False
     any_tool: str = "required"
-    obeys_choice: bool = True
     message_names: bool = True
     short_tool_ids: bool = False
     end_user: str | None = "user"

@@ -31,9 +31,10 @@ class Capability(StrEnum):
 
 
 class Parameter(StrEnum):
-    """What a request may ask of sampling, as `backends.contract.Sampling` calls it.
+    """What a request may ask of sampling and of calls, as `backends.contract` calls it.
 
-    `logprobs` is a capability: a server may have to be started for it.
+    `logprobs` is a capability: a server may have to be started for it. `tool_choice` is a call that must be made,
+    `parallel_tool_calls` one call at a time.
     """
 
     MAX_OUTPUT_TOKENS = "max_output_tokens"
@@ -48,6 +49,8 @@ class Parameter(StrEnum):
     REPETITION_PENALTY = "repetition_penalty"
     TOP_LOGPROBS = "top_logprobs"
     REASONING_EFFORT = "reasoning_effort"
+    TOOL_CHOICE = "tool_choice"
+    PARALLEL_TOOL_CALLS = "parallel_tool_calls"
 
 
 class HealthState(StrEnum):

@@ -22,6 +22,7 @@ _BEDROCK = Dialect(
         }
     ),
     capabilities=frozenset({"tools", "json_schema", "vision", "assistant_prefill"}),
+    parallel_tool_calls=False,
     failures=FAILURES,
     # The runtime has nothing that may be asked without a bill.
     probe=ProbePlan(models=None, models_every_s=10.0),

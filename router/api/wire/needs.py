@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from backends.contract import GenerateRequest, ImagePart, Sampling
+from backends.contract import GenerateRequest, ImagePart, Sampling, ToolChoice
 from backends.neutral import is_neutral
 from router.domain.fleet import Capability, Parameter
 
 NOTHING_ASKED: frozenset[Parameter] = frozenset()
+_APART = frozenset({Parameter.STOP, Parameter.TOOL_CHOICE, Parameter.PARALLEL_TOOL_CALLS})
 _OPTIONAL: tuple[tuple[str, Parameter], ...] = tuple(
-    (parameter.value, parameter) for parameter in Parameter if parameter is not Parameter.STOP
+    (parameter.value, parameter) for parameter in Parameter if parameter not in _APART
 )
 _DEFAULT = Sampling()
 
@@ -41,14 +42,19 @@ def derive_needs(request: GenerateRequest) -> frozenset[Capability]:
     return frozenset(needs)
 
 
-def derive_parameters(sampling: Sampling) -> frozenset[Parameter]:
+def derive_parameters(sampling: Sampling, choice: ToolChoice | None = None) -> frozenset[Parameter]:
     """The parameters that are asked for; a backend that does not take one cannot serve the request as it is.
 
     A value that asks for nothing does not count: many clients send every parameter they know, switched off.
     """
-    if sampling is _DEFAULT or sampling == _DEFAULT:
-        return NOTHING_ASKED
     asked: list[Parameter] = []
+    if choice is not None:
+        if choice.mode in ("required", "function"):
+            asked.append(Parameter.TOOL_CHOICE)
+        if choice.parallel is False:
+            asked.append(Parameter.PARALLEL_TOOL_CALLS)
+    if sampling is _DEFAULT or sampling == _DEFAULT:
+        return frozenset(asked) if asked else NOTHING_ASKED
     for name, parameter in _OPTIONAL:
         value = getattr(sampling, name)
         if value is not None and not is_neutral(name, value):

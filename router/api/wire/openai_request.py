@@ -185,7 +185,7 @@ def _profile(
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=options.expected_output_tokens,
         needs=needs | frozenset(options.capabilities) if options.capabilities else needs,
-        parameters=derive_parameters(request.sampling),
+        parameters=derive_parameters(request.sampling, request.tool_choice),
         minimum_quality=options.minimum_quality,
         minimum_context_tokens=options.minimum_context_tokens,
         task=options.task or "*",

@@ -117,7 +117,7 @@ def _decode(
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=None,
         shown_needs=derive_needs(request),
-        parameters=derive_parameters(request.sampling),
+        parameters=derive_parameters(request.sampling, request.tool_choice),
     )
     return request, profile
 

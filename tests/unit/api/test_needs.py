@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from backends.contract import Sampling
+from backends.contract import Sampling, ToolChoice
 from router.api.wire.needs import derive_parameters
 from router.domain.fleet import Parameter
 
@@ -38,6 +38,22 @@ def test_nothing_set_asks_for_nothing() -> None:
     assert derive_parameters(Sampling(stop=(), logprobs=False)) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("choice", "asked"),
+    [
+        (ToolChoice(), set()),
+        (ToolChoice(mode="none", parallel=True), set()),
+        (ToolChoice(mode="required"), {Parameter.TOOL_CHOICE}),
+        (ToolChoice(mode="function", name="f"), {Parameter.TOOL_CHOICE}),
+        (ToolChoice(parallel=False), {Parameter.PARALLEL_TOOL_CALLS}),
+    ],
+)
+def test_what_is_asked_of_calls(choice: ToolChoice, asked: set[Parameter]) -> None:
+    """A call that must be made and one call at a time need a word of the family; what it does anyway needs none."""
+    assert derive_parameters(Sampling(), choice) == asked
+
+
 def test_all_at_once() -> None:
     """Every parameter there is can be asked for."""
-    assert derive_parameters(msgspec.convert(SET, Sampling)) == frozenset(Parameter)
+    everything = derive_parameters(msgspec.convert(SET, Sampling), ToolChoice(mode="required", parallel=False))
+    assert everything == frozenset(Parameter)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from backends import registry
-from backends.dialect import CAPABILITIES, SAMPLING_FIELDS
+from backends.dialect import CAPABILITIES, SAMPLING_FIELDS, TOOL_FIELDS
 from router.app.wires import wire_facts
 from router.domain.fleet import Capability, Parameter
 
 
 def test_every_word_of_the_adapters_has_one_of_the_router() -> None:
     """Capabilities and parameters are the same words on both sides; log probabilities are a capability."""
-    assert {parameter.value for parameter in Parameter} == SAMPLING_FIELDS - {"logprobs"}
+    assert {parameter.value for parameter in Parameter} == (SAMPLING_FIELDS | TOOL_FIELDS) - {"logprobs"}
     assert {capability.value for capability in Capability} >= CAPABILITIES
 
 
@@ -31,3 +31,16 @@ def test_what_a_dialect_lacks_its_family_lacks() -> None:
     assert Parameter.TOP_K not in profiles["groq"].parameters
     assert Capability.LOGPROBS in profiles["vllm"].capabilities
     assert Parameter.TOP_K in profiles["vllm"].parameters
+
+
+def test_who_cannot_force_a_call_does_not_take_a_tool_choice() -> None:
+    """Ollama and mlx-lm offer tools without a word for forcing one; Bedrock and Gemini have none for one at a time."""
+    of_tools = {Parameter.TOOL_CHOICE, Parameter.PARALLEL_TOOL_CALLS}
+    taken = {
+        (wire, profile): features.parameters & of_tools
+        for wire, facts in wire_facts().items()
+        for profile, features in facts.profiles.items()
+    }
+    assert taken["openai_chat", "vllm"] == taken["anthropic", "anthropic"] == of_tools
+    assert taken["bedrock", "bedrock"] == taken["gemini", "vertex"] == {Parameter.TOOL_CHOICE}
+    assert taken["ollama", "ollama"] == taken["openai_chat", "mlx"] == taken["replicate", "replicate"] == set()
