@@ -18,6 +18,7 @@ _ANY_OF_A_STATUS = {
     403: {"AUTH_FAILED"},
     404: {"MODEL_NOT_SERVED"},
     408: {"TIMED_OUT"},
+    409: {"BAD_REQUEST", "UPSTREAM_FAULT"},
     413: {"CONTEXT_TOO_LONG"},
     422: {"BAD_REQUEST"},
     424: {"UPSTREAM_FAULT"},
@@ -63,6 +64,12 @@ _OF_A_CODE = {
     "modeltimeoutexception": "TIMED_OUT",
     "serviceunavailableexception": "OVERLOADED",
 }
+# A vendor's shortage that it calls a limit, or a limit that it has for a day: either name is right.
+_EITHER_OF = {
+    "queue_exceeded": {"OVERLOADED", "RATE_LIMITED"},
+    "service_tier_capacity_exceeded": {"OVERLOADED", "RATE_LIMITED"},
+}
+_PER_DAY = re.compile(rb"per_?day", re.IGNORECASE)
 # Words count only where no code says more, and under the statuses of a caller's mistake or of a limit.
 _OF_WORDS = tuple(
     (frozenset(statuses), re.compile(words), frozenset(kinds))
@@ -72,16 +79,21 @@ _OF_WORDS = tuple(
             (
                 r"context (?:length|window|size)|too many (?:input )?tokens|(?:prompt|input|request)[^.]{0,30} too long"
                 r"|exceeds? [^.]{0,40}(?:context|number of (?:input )?tokens|token (?:count|limit))|reduce the length"
-                r"|tokens? exceed(?:s|ed)?\b"
+                r"|tokens? exceed(?:s|ed)?\b|`inputs` tokens"
             ),
             ("CONTEXT_TOO_LONG",),
         ),
         (
             (400, 403, 429),
-            r"credit balance|exceeded your current quota|spend limit|insufficient (?:quota|balance|funds|credit)",
+            (
+                r"credit balance|exceeded your current quota|spend(?:ing)? limit|all available credits"
+                r"|insufficient (?:quota|balance|funds|credit)"
+            ),
             ("QUOTA_EXHAUSTED",),
         ),
         ((400,), r"api key (?:not valid|provided|is invalid)|(?:invalid|incorrect) api key", ("AUTH_FAILED",)),
+        ((400,), r"does not support (?:tools|thinking)|--tool-call-parser", ("BAD_REQUEST", "UNSUPPORTED")),
+        ((400,), r"user location is not supported", ("AUTH_FAILED", "BAD_REQUEST")),
         ((400, 403), r"content (?:management )?policy|content filter|safety system|flagged", ("CONTENT_FILTERED",)),
         (
             (400, 403, 404),
@@ -103,6 +115,11 @@ def expected(status: int, headers: Mapping[str, str], body: bytes, *, wire: str,
     text = _text(value, body).lower()
     if status in (200, 201):
         status = next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code)), 200)
+    either = next((_EITHER_OF[code] for code in codes if code in _EITHER_OF), None)
+    if either is not None:
+        return frozenset(either)
+    if status == 429 and wire == "gemini" and _PER_DAY.search(body):
+        return frozenset({"QUOTA_EXHAUSTED", "RATE_LIMITED"})
     by_code = [_OF_A_CODE[code] for code in codes if code in _OF_A_CODE]
     if by_code and not (status == 404 and by_code[0] != "MODEL_NOT_SERVED"):
         return frozenset(by_code[:1])

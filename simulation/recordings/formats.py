@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import json
 import zlib
 from collections.abc import Iterator
@@ -126,7 +125,7 @@ def _vcr(interaction: dict[str, Any]) -> Iterator[Interaction]:
         method=str(request.get("method") or "POST").upper(),
         url=str(request.get("uri") or request.get("url")),
         request=_request_body(request),
-        status=int(status),
+        status=int(str(status).partition(" ")[0]),
         headers=headers,
         body=body,
         framing=framing,
@@ -163,14 +162,28 @@ def unpacked(raw: bytes, encoding: str) -> bytes:
     """Recorders keep a compressed body as it came, or unpacked under the header that it came with."""
     try:
         if raw[:2] == b"\x1f\x8b":
-            return gzip.decompress(raw)
+            return _inflated(raw, 16 + zlib.MAX_WBITS)
         if encoding.strip().lower() == "deflate" and raw[:1] not in (b"{", b"[", b"d", b"e", b":"):
-            return zlib.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
+            return _inflated(raw, zlib.MAX_WBITS)
+    except zlib.error as error:
         raise Unreadable(f"a compressed body that cannot be unpacked: {error}") from error
     if encoding.strip().lower() in ("br", "zstd") and not _is_text(raw):
         raise Unreadable(f"a body compressed with {encoding}, which is not unpacked here")
     return raw
+
+
+def _inflated(raw: bytes, window: int) -> bytes:
+    """Unpacked, member by member, if it is whole and of a size that a recording may have."""
+    found = b""
+    while raw:
+        member = zlib.decompressobj(window)
+        found += member.decompress(raw, MAX_FILE_BYTES - len(found) + 1)
+        if len(found) > MAX_FILE_BYTES:
+            raise Unreadable(f"a compressed body of more than {MAX_FILE_BYTES} bytes")
+        if not member.eof:
+            raise Unreadable("a compressed body that ends before its end")
+        raw = member.unused_data.lstrip(b"\0")
+    return found
 
 
 def _is_text(raw: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from simulation.recordings.errors import expected
 from simulation.recordings.frames import read_aws
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of
+from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of, value_of
 
 _FINISH = {
     "end_turn": "stop",
@@ -32,7 +32,8 @@ def read(interaction: Interaction) -> Said:
         said.usage = _tokens(answer.get("usage"))
         said.complete = True
         return said
-    calls: dict[int, list[str]] = {}
+    calls: dict[int, list[str]] = {}  # by the block they are in, which another may follow in the same place
+    made: list[list[str]] = []
     events, _ = read_aws(interaction.body)
     for event in events:
         data = json.loads(event.payload or b"{}")
@@ -44,7 +45,8 @@ def read(interaction: Interaction) -> Said:
             case "contentBlockStart":
                 used = (data.get("start") or {}).get("toolUse")
                 if used and used.get("type") != "server_tool_use":
-                    calls[data["contentBlockIndex"]] = [used["toolUseId"], used["name"], ""]
+                    made.append([used["toolUseId"], used["name"], ""])
+                    calls[data["contentBlockIndex"]] = made[-1]
             case "contentBlockDelta":
                 _delta(data, said, calls)
             case "messageStop":
@@ -53,7 +55,7 @@ def read(interaction: Interaction) -> Said:
             case "metadata":
                 said.usage = _tokens(data.get("usage"))
     was_cut = said.finish == "length"
-    said.calls += [Call(i, n, arguments_of(text, was_cut=was_cut)) for _, (i, n, text) in sorted(calls.items())]
+    said.calls += [Call(i, n, arguments_of(text, was_cut=was_cut)) for i, n, text in made]
     return said
 
 
@@ -70,9 +72,10 @@ def _whole_block(block: dict[str, Any], said: Said) -> None:
     if "text" in block:
         said.text += block["text"]
     elif "toolUse" in block and block["toolUse"].get("type") != "server_tool_use":
-        said.calls.append(
-            Call(block["toolUse"]["toolUseId"], block["toolUse"]["name"], block["toolUse"].get("input") or {})
-        )
+        used = block["toolUse"]
+        said.calls.append(Call(used["toolUseId"], used["name"], value_of(used.get("input"))))
+    elif "citationsContent" in block:
+        said.text += "".join(piece.get("text") or "" for piece in block["citationsContent"].get("content") or ())
     elif "reasoningContent" in block:
         said.reasoning += (block["reasoningContent"].get("reasoningText") or {}).get("text") or ""
 

@@ -8,7 +8,7 @@ from typing import Any
 from simulation.recordings.errors import expected
 from simulation.recordings.frames import read_sse
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.readings.said import Call, Said, Tokens, documents
+from simulation.recordings.readings.said import Call, Said, Tokens, documents, is_count
 
 _FILTERED = frozenset(
     {
@@ -22,11 +22,26 @@ _FILTERED = frozenset(
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
         "MODEL_ARMOR",
+        "ESCALATION",
     }
 )
 _FAILED = frozenset(
-    {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "OTHER"}
+    {
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "OTHER",
+        "NO_IMAGE",
+        "IMAGE_OTHER",
+        "MISSING_THOUGHT_SIGNATURE",
+        "PUP_LIMITED_DISABLED",
+    }
 )
+_FAILED_OTHERWISE = {
+    "MISSING_THOUGHT_SIGNATURE": frozenset({"UNSUPPORTED", "BAD_REQUEST"}),
+    "PUP_LIMITED_DISABLED": frozenset({"AUTH_FAILED"}),
+}
 # Google's older clients ask for enumerations as numbers.
 _NUMBERED = {
     1: "STOP",
@@ -47,17 +62,18 @@ def read(interaction: Interaction) -> Said:
     if interaction.is_document:
         events = documents(interaction.body)
     else:
-        events = [json.loads(event.data) for event in read_sse(interaction.body)]
+        events = [json.loads(event.data) for event in read_sse(interaction.body) if event.data.strip() != "[DONE]"]
     counts: dict[str, Any] = {}
     for event in events:
         if event.get("error"):
             said.failure = expected(200, {}, json.dumps(event).encode(), wire="gemini")
             return said
-        if (event.get("promptFeedback") or {}).get("blockReason"):
+        blocked = (event.get("promptFeedback") or {}).get("blockReason")
+        if blocked and blocked != "BLOCKED_REASON_UNSPECIFIED":
             said.finish, said.complete = "content_filter", True
-        for candidate in (event.get("candidates") or ())[:1]:
+        for candidate in [one for one in event.get("candidates") or () if not int(one.get("index") or 0)][:1]:
             _candidate(candidate, said)
-        counts.update({name: value for name, value in (event.get("usageMetadata") or {}).items() if value is not None})
+        counts.update({name: value for name, value in (event.get("usageMetadata") or {}).items() if is_count(value)})
     if said.finish == "stop" and said.calls:
         said.finish = "tool_calls"
     usage = _tokens(counts)
@@ -82,8 +98,8 @@ def _candidate(candidate: dict[str, Any], said: Said) -> None:
         return
     said.complete = True
     if reason in _FAILED:
-        said.failure = frozenset({"UPSTREAM_FAULT"})
-    elif reason == "MAX_TOKENS":
+        said.failure = _FAILED_OTHERWISE.get(reason, frozenset({"UPSTREAM_FAULT"}))
+    elif reason in ("MAX_TOKENS", "CONTINUATION"):
         said.finish = "length"
     else:
         said.finish = "content_filter" if reason in _FILTERED else "stop"

@@ -8,7 +8,7 @@ from typing import Any
 from simulation.recordings.errors import expected
 from simulation.recordings.frames import read_lines
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.readings.said import Call, Said, Tokens
+from simulation.recordings.readings.said import Call, Said, Tokens, value_of
 
 
 def read(interaction: Interaction) -> Said:
@@ -22,13 +22,15 @@ def read(interaction: Interaction) -> Said:
         said.reasoning += message.get("thinking") or line.get("thinking") or ""
         for call in message.get("tool_calls") or ():
             function = call["function"]
-            said.calls.append(Call(call.get("id") or "", function["name"], function.get("arguments") or {}))
+            said.calls.append(Call(call.get("id") or "", function["name"], value_of(function.get("arguments"))))
         if line.get("done_reason") in ("load", "unload"):  # a model was moved, nothing was generated
             said.failure = frozenset({"UPSTREAM_FAULT"})
         if line.get("done"):
             said.complete = True
             said.finish = "length" if line.get("done_reason") == "length" else "stop"
             said.usage = _tokens(line)
+            if said.usage is not None and not said.usage.output and (said.text or said.reasoning or said.calls):
+                said.usage = None  # a count that denies the output is none
     if said.finish == "stop" and said.calls:
         said.finish = "tool_calls"
     return said

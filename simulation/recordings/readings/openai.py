@@ -9,7 +9,7 @@ from typing import Any
 from simulation.recordings.errors import expected
 from simulation.recordings.frames import is_json, read_sse
 from simulation.recordings.interaction import Interaction
-from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of
+from simulation.recordings.readings.said import Call, Said, Tokens, arguments_of, as_text, is_count
 
 _FINISH = {
     "stop": "stop",
@@ -44,21 +44,35 @@ class _Piece:
 
 def read_payloads(payloads: list[str], said: Said, *, excludes_reasoning: bool = False) -> None:
     calls: list[_Piece] = []
+    counts: dict[str, Any] = {}
+    has_first = False
     for payload in payloads:
         if payload.strip() == "[DONE]":
             said.complete = True
             break
         event = json.loads(payload)
-        error = event.get("error") or (event if event.get("object") == "error" else None)
+        error = event if event.get("error") or event.get("object") == "error" else None
+        if (event.get("x_groq") or {}).get("error"):
+            error = event["x_groq"]
+        listed = event.get("choices") or []
+        first = [choice for choice in listed if not choice.get("index")]
+        has_first = has_first or bool(first)
+        # Answers beside the first are left out; servers that count tokens in the index have no first one.
+        for choice in (first or ([] if has_first else listed))[:1]:
+            error = error or (choice if choice.get("error") else None)
+            if not error:
+                _choice(choice, said, calls)
         if error:
-            said.failure = expected(200, {}, payload.encode(), wire="openai_chat")
+            said.failure = expected(200, {}, json.dumps(error).encode(), wire="openai_chat")
             break
-        for choice in (event.get("choices") or ())[:1]:
-            _choice(choice, said, calls)
         # The same counts may be given twice in one event; nothing is added up, the last is right.
         for usage in ((event.get("x_groq") or {}).get("usage"), event.get("usage")):
-            if usage and usage.get("completion_tokens") is not None:
-                said.usage = _tokens(usage, excludes_reasoning=excludes_reasoning)
+            counts.update(_counts(usage or {}))
+            if "completion_tokens" in counts:
+                said.usage = _tokens(counts, excludes_reasoning=excludes_reasoning)
+    said.text, said.reasoning = as_text(said.text), as_text(said.reasoning)
+    if any(not call.name for call in calls) and not said.failure:
+        said.unread, said.complete = "a call of a kind that is not asked for", False
     if said.finish is None and said.complete and not said.failure:
         said.finish = "tool_calls" if calls else "stop"
     said.calls = [
@@ -80,7 +94,9 @@ def _choice(choice: dict[str, Any], said: Said, calls: list[_Piece]) -> None:
         else:
             said.text += part.get("text") or ""
     said.text += message.get("refusal") or ""
-    said.reasoning += message.get("reasoning") or message.get("reasoning_content") or ""
+    details = message.get("reasoning_details") or ()
+    told = "".join(detail.get("text") or detail.get("summary") or "" for detail in details)
+    said.reasoning += message.get("reasoning") or message.get("reasoning_content") or told
     listed = list(message.get("tool_calls") or ())
     if message.get("function_call"):
         listed.append({"index": 0, "function": message["function_call"]})
@@ -96,7 +112,7 @@ def _choice(choice: dict[str, Any], said: Said, calls: list[_Piece]) -> None:
         given = function.get("arguments") or ""
         call.arguments += given if isinstance(given, str) else json.dumps(given)
     reason = choice.get("finish_reason")
-    if reason in ("error", "abort"):
+    if reason in ("error", "abort", "insufficient_system_resource"):
         said.failure = frozenset({"UPSTREAM_FAULT", "OVERLOADED"})
     elif reason and said.finish is None:
         said.finish = _FINISH.get(reason, "stop")
@@ -115,6 +131,19 @@ def _continued(calls: list[_Piece], place: int | None, call_id: str, name: str) 
     return call if name == call.name and not is_json(call.arguments) else None
 
 
+def _counts(usage: dict[str, Any]) -> dict[str, Any]:
+    """The fields that hold a count, also those one level down; numbers may be written as strings."""
+    found: dict[str, Any] = {}
+    for name, value in usage.items():
+        if isinstance(value, dict):
+            found[name] = _counts(value)
+            continue
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if is_count(number):
+            found[name] = number
+    return found
+
+
 def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:
     prompt = usage.get("prompt_tokens_details") or {}
     cached = prompt.get("cached_tokens")
@@ -125,7 +154,8 @@ def _tokens(usage: dict[str, Any], *, excludes_reasoning: bool) -> Tokens:
         reasoning = usage.get("reasoning_tokens") or 0
     output = usage["completion_tokens"]
     if excludes_reasoning:
-        output = max(output, (usage.get("total_tokens") or 0) - (usage.get("prompt_tokens") or 0))
+        total = usage.get("total_tokens")
+        output = output + reasoning if total is None else max(output, total - (usage.get("prompt_tokens") or 0))
     written = prompt.get("cache_write_tokens") or 0
     return Tokens(
         input=usage.get("prompt_tokens") or 0, cached=cached, written=written, output=output, reasoning=reasoning

@@ -68,6 +68,20 @@ def arguments_of(text: str, *, was_cut: bool) -> Any:
         return text
 
 
+def as_text(text: str) -> str:
+    """The text without half surrogate pairs, which JSON may hold and no text can."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def value_of(arguments: Any) -> Any:
+    """Arguments given whole: an object, a string that holds one, or nothing."""
+    return arguments_of(arguments, was_cut=False) if isinstance(arguments, str) else arguments or {}
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1 << 40
+
+
 def documents(body: bytes) -> list[Any]:
     """A JSON document, or the elements of a JSON array of them."""
     value = json.loads(body)
