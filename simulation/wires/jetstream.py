@@ -1,83 +1,97 @@
-"""An emulated JetStream server: one model on Google's engine for TPUs, over gRPC.
+"""An emulated JetStream server: Decode and HealthCheck, under the names and numbers of the original.
 
-No client of today's wire is published to judge it by; it rests on the field numbers and on reading the engine's source.
+No client of today's wire is published to judge it by; it rests on the field numbers and on what the original's
+orchestrator does: a prompt that is too long loses its beginning without a word, the token that ends an answer is not
+sent, and the last response of an answer is empty.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import AsyncGenerator
 
 import grpc
-import grpc.aio
 
 from backends.jetstream.v1 import jetstream_pb2 as pb
 from simulation.answer import Ask, count_tokens, plan
-from simulation.wires.rpc import Context, RpcError, RpcWire, refusing, to_bytes
+from simulation.wires.rpc import Context, Refusal, RpcWire
 from simulation.wires.serving import Piece
 
 SERVICE = "jetstream_proto.Orchestrator"
+AFTER_THE_TURN = "And on it talks. "
+QUEUE_IS_FULL = "The driver prefill queue is full and more requests cannot be handled. You may retry this request."
+_VOCABULARY = 256_000
+_BROKEN = b"broken"
 
 
 class JetStreamServer(RpcWire):
     """One emulated server.
 
     Args:
-        window: tokens of prompt and answer.
-        token: see RpcWire; the engine itself wants none, a proxy in front of it may.
+        window: tokens of prompt and answer; a prompt gets half of it.
+        key: see RpcWire; the engine itself wants none, a proxy in front of it may.
 
     Attributes:
-        live: what HealthCheck says.
+        live: what HealthCheck says; False while the engine is not there.
+        slots: how many answers are given at a time; whoever asks for one more is refused.
         speculates: how many tokens come in one response.
+        counts_tokens: False leaves the token ids out, so that only text comes.
+        end_of_turn: what the model writes at the end of its turn where the tokenizer's own end is another token; the
+            engine takes it for text and lets the model talk on.
     """
 
-    def __init__(self, *, window: int = 2048, token: str = "") -> None:
-        super().__init__(token=token)
+    def __init__(self, *, window: int = 2048, key: str = "") -> None:
+        super().__init__(SERVICE, key=key)
         self.window = window
         self.live = True
+        self.slots = 64
         self.speculates = 1
+        self.counts_tokens = True
+        self.end_of_turn = ""
+        self._active = 0
+        self.answers("HealthCheck", pb.HealthCheckRequest, self._health)
+        self.streams("Decode", pb.DecodeRequest, self._decode)
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Decode": grpc.unary_stream_rpc_method_handler(self._decode, pb.DecodeRequest.FromString, to_bytes),
-                "HealthCheck": grpc.unary_unary_rpc_method_handler(
-                    refusing(self._health), pb.HealthCheckRequest.FromString, to_bytes
-                ),
-            },
-        )
+    async def _health(self, _request: pb.HealthCheckRequest, _context: Context) -> bytes:
+        return pb.HealthCheckResponse(is_live=self.live).SerializeToString()
 
-    async def _health(self, _request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
-        self.check(context)
-        return pb.HealthCheckResponse(is_live=self.live)
-
-    async def _decode(self, request: pb.DecodeRequest, context: Context) -> None:
-        self.note(context, request=request)
+    async def _decode(self, request: pb.DecodeRequest, context: Context) -> AsyncGenerator[bytes]:
+        self.note(context, {"request": request})
+        if request.WhichOneof("content") is None:
+            raise Refusal(grpc.StatusCode.UNKNOWN, "Unexpected <class 'TypeError'>: attribute name must be string")
+        if self._active >= self.slots:
+            raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, QUEUE_IS_FULL)
+        self._active += 1
         try:
-            self.check(context)
-            if error := self.fault():
-                raise error
-            pieces = self._pieces(request)
-        except RpcError as error:
-            await context.abort(error.code, error.message)
-        await self.play(context, pieces, error=RpcError(grpc.StatusCode.INTERNAL, "the engine broke"), malformed=b"")
+            async for message in self.play(self._pieces(request), error=_BROKEN):
+                if message is _BROKEN:  # this wire says it with a status
+                    raise Refusal(grpc.StatusCode.INTERNAL, "the engine broke")
+                yield message
+        finally:
+            self._active -= 1
 
     def _pieces(self, request: pb.DecodeRequest) -> list[Piece]:
-        prompt = request.text_content.text
-        room = self.window - count_tokens(len(prompt))
-        if room <= 0:
-            message = f"the prompt is longer than the max_prefill_length of {self.window}"
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, message)
+        fed = count_tokens(len(request.text_content.text)) + len(request.token_content.token_ids)
         answer = plan(
-            Ask(label="JetStream", seed=zlib.crc32(prompt.encode()), room=room, max_tokens=request.max_tokens)
+            Ask(
+                label="JetStream",
+                seed=zlib.crc32(request.SerializeToString(deterministic=True)),
+                room=self.window - min(fed, self.window // 2),
+                max_tokens=request.max_tokens,
+            )
         )
         tokens = [answer.piece(at) for at in range(answer.tokens)]
-        if answer.finish_reason == "stop":
-            tokens.append("")  # the token that ended it, which has no text
+        if self.end_of_turn and answer.finish_reason == "stop":
+            tokens += [self.end_of_turn, AFTER_THE_TURN]
+        has_text = request.WhichOneof("content") == "text_content"
         pieces = [Piece(pb.DecodeResponse(initial_content=pb.DecodeResponse.InitialContent()).SerializeToString())]
         for at in range(0, len(tokens), self.speculates):
             step = tokens[at : at + self.speculates]
-            response = pb.DecodeResponse()
-            response.stream_content.samples.add(text="".join(step), token_ids=range(at, at + len(step)))
-            pieces.append(Piece(response.SerializeToString(), is_output=True))
-        return pieces
+            ids = [zlib.crc32(token.encode()) % _VOCABULARY for token in step] if self.counts_tokens else []
+            pieces.append(Piece(_response("".join(step) if has_text else "", ids), is_output=True))
+        return [*pieces, Piece(_response("", []))]
+
+
+def _response(text: str, ids: list[int]) -> bytes:
+    sample = pb.DecodeResponse.StreamContent.Sample(text=text, token_ids=ids)
+    return pb.DecodeResponse(stream_content=pb.DecodeResponse.StreamContent(samples=[sample])).SerializeToString()
