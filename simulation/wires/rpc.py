@@ -53,6 +53,9 @@ class RpcWire:
     Args:
         service: with its package.
         key: the bearer token that is wanted of every call; "" for none.
+
+    Attributes:
+        tls: what it listens with; None for a plain connection. Set before it is started.
     """
 
     def __init__(self, service: str, *, key: str = "") -> None:
@@ -60,6 +63,7 @@ class RpcWire:
         self.seen: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
         self.disconnects = 0
         self.port = 0
+        self.tls: grpc.ServerCredentials | None = None
         self._service = service
         self._key = key
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -72,7 +76,11 @@ class RpcWire:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self._service, self._methods),))
         try:
-            self.port = server.add_insecure_port(f"{host}:{port}")
+            address = f"{host}:{port}"
+            if self.tls is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, self.tls)
         except RuntimeError as error:
             raise OSError(f"{host}:{port} cannot be listened on: {error}") from error
         await server.start()
