@@ -181,7 +181,7 @@ def _inflated(raw: bytes, window: int) -> bytes:
         if len(found) > MAX_FILE_BYTES:
             raise Unreadable(f"a compressed body of more than {MAX_FILE_BYTES} bytes")
         if not member.eof:
-            raise Unreadable("a compressed body that ends before its end")
+            raise Unreadable("a compressed body that cannot be unpacked: it ends too early")
         raw = member.unused_data.lstrip(b"\0")
     return found
 

@@ -350,7 +350,7 @@ def test_command_that_sees_a_difference(tmp_path: Path, capsys: pytest.CaptureFi
     """A recording whose answer the adapter cannot give is listed with what differed."""
     folder = _folder(
         tmp_path,
-        b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "x", "completion_tokens": 1}}',
+        b'{"choices": [{"message": {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": 5}}]}}]}',
     )
     assert main([str(folder)]) == 1
     assert "groq/0.json#0 (recorded, openai_chat, groq)" in capsys.readouterr().out
