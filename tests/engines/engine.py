@@ -27,6 +27,16 @@ KEY = "sk-real-engine-0123456789abcdef"
 _START_LIMIT_S = 1200.0  # the first start installs gigabytes
 _ANSWER_LIMIT_S = 180.0
 
+EVERY_SAMPLER = Sampling(
+    max_output_tokens=4,
+    temperature=0.5,
+    top_p=0.9,
+    top_k=5,
+    min_p=0.01,
+    presence_penalty=0.1,
+    frequency_penalty=0.1,
+    repetition_penalty=1.1,
+)
 HELLO = (Message(role="user", content="Say hello."),)
 GREEDY = Sampling(max_output_tokens=8, temperature=0.0)
 
@@ -54,6 +64,14 @@ class Engine:
         stream = (backend or self.backend).generate(request, upstream_model=model or self.model, request_id="r")
         async with contextlib.aclosing(stream), asyncio.timeout(_ANSWER_LIMIT_S):
             return [chunk async for chunk in stream]
+
+    async def is_repeated_by_a_seed(self) -> bool:
+        """Whether the same seed gives the same answer, and another one another."""
+        said = []
+        for seed in (1, 1, 2):
+            sampling = Sampling(max_output_tokens=12, temperature=1.0, seed=seed)
+            said.append(text(await self.ask(messages=user("Tell a story."), sampling=sampling)))
+        return said[0] == said[1] != said[2]
 
 
 @contextlib.asynccontextmanager

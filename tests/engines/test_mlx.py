@@ -33,7 +33,7 @@ from backends.contract import (
 from backends.errors import BackendError, BadRequest, ModelNotServed, Unsupported
 from router.app import discovering
 from router.domain.catalogue import Catalogue
-from tests.engines.engine import GREEDY, HELLO, MODEL_FILES, Engine, serve, text, usage, user
+from tests.engines.engine import EVERY_SAMPLER, GREEDY, HELLO, MODEL_FILES, Engine, serve, text, usage, user
 
 pytestmark = [
     pytest.mark.judge("mlx", "real"),
@@ -128,26 +128,8 @@ async def test_what_the_server_does_with_a_stop_sequence(mlx: Engine) -> None:
 
 async def test_seeds_and_samplers(mlx: Engine) -> None:
     """A seed repeats an answer, and every sampler of the profile is taken."""
-    stories = [
-        text(
-            await mlx.ask(
-                messages=user("Tell a story."), sampling=Sampling(max_output_tokens=10, temperature=1.0, seed=seed)
-            )
-        )
-        for seed in (1, 1, 2)
-    ]
-    assert stories[0] == stories[1] != stories[2]
-    everything = Sampling(
-        max_output_tokens=4,
-        temperature=0.5,
-        top_p=0.9,
-        top_k=5,
-        min_p=0.01,
-        presence_penalty=0.1,
-        frequency_penalty=0.1,
-        repetition_penalty=1.1,
-    )
-    assert usage(await mlx.ask(messages=HELLO, sampling=everything, end_user="u")).output == 4
+    assert await mlx.is_repeated_by_a_seed()
+    assert usage(await mlx.ask(messages=HELLO, sampling=EVERY_SAMPLER, end_user="u")).output == 4
 
 
 async def test_what_it_would_pass_over_in_silence_is_not_asked_of_it(mlx: Engine) -> None:

@@ -30,7 +30,7 @@ from backends.errors import AuthFailed, BadRequest, ContextTooLong, ModelNotServ
 from backends.signals import ORCA_ANSWER, ORCA_REQUEST, read_signals
 from router.app import discovering
 from router.domain.catalogue import Catalogue
-from tests.engines.engine import GREEDY, HELLO, KEY, Engine, serve, text, usage, user
+from tests.engines.engine import EVERY_SAMPLER, GREEDY, HELLO, KEY, Engine, serve, text, usage, user
 
 pytestmark = [
     pytest.mark.judge("vllm", "real"),
@@ -105,27 +105,8 @@ async def test_stops_seeds_and_samplers(vllm: Engine) -> None:
     assert text(chunks) == whole.partition(stop)[0]
     assert [(c.finish_reason, c.stop_sequence) for c in chunks if c.finish_reason] == [(FinishReason.STOP, stop)]
 
-    stories = [
-        text(
-            await vllm.ask(
-                messages=user("Tell a story."), sampling=Sampling(max_output_tokens=12, temperature=1.0, seed=seed)
-            )
-        )
-        for seed in (1, 1, 2)
-    ]
-    assert stories[0] == stories[1] != stories[2]
-
-    everything = Sampling(
-        max_output_tokens=4,
-        temperature=0.5,
-        top_p=0.9,
-        top_k=5,
-        min_p=0.01,
-        presence_penalty=0.1,
-        frequency_penalty=0.1,
-        repetition_penalty=1.1,
-        reasoning_effort="low",
-    )
+    assert await vllm.is_repeated_by_a_seed()
+    everything = msgspec.structs.replace(EVERY_SAMPLER, reasoning_effort="low")
     assert usage(await vllm.ask(messages=HELLO, sampling=everything, end_user="u")).output == 4
 
 

@@ -89,13 +89,17 @@ async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
     transport = FastTransport()
     async with contextlib.AsyncExitStack() as open_things, httpx.AsyncClient(trust_env=False, timeout=60) as control:
         open_things.push_async_callback(transport.aclose)
+        # One thread each: the engine's threads wait for each other by spinning, which is slow where others compute, too.
         if request.param == "server":
             port = ports.free_port()
             url = f"http://127.0.0.1:{port}"
             spec = BackendSpec(id="device", wire="openai_chat", profile="llama_cpp", base_url=url)
         else:
             spec = BackendSpec(
-                id="device", wire="llama_cpp_embedded", base_url=MODEL_FILE.absolute().as_uri(), options={"slots": "2"}
+                id="device",
+                wire="llama_cpp_embedded",
+                base_url=MODEL_FILE.absolute().as_uri(),
+                options={"slots": "2", "threads": "1"},
             )
         backend = build(spec, transport=transport, control=control, env={})
         open_things.push_async_callback(backend.aclose)
@@ -104,7 +108,7 @@ async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
             return (await backend.probe(timeout_s=1)).healthy
 
         if request.param == "server":
-            argv = [sys.executable, "-m", "simulation.device", "--port", str(port)]
+            argv = [sys.executable, "-m", "simulation.device", "--port", str(port), "--threads", "1"]
             child = Child.start(argv, name="llama.cpp", cwd=ROOT, ready=ready, ready_timeout_s=60)
             await open_things.enter_async_context(child)
         async with asyncio.timeout(60):
@@ -264,7 +268,8 @@ async def test_an_embedded_engine_that_dies_is_started_again() -> None:
     """Killed, it is a failed connection until a later probe has brought it back; closed, nothing of it is left."""
     transport, clock = FastTransport(), FakeClock()
     async with httpx.AsyncClient(trust_env=False, timeout=60) as control:
-        spec = BackendSpec(id="device", wire="llama_cpp_embedded", base_url=MODEL_FILE.absolute().as_uri())
+        address = MODEL_FILE.absolute().as_uri()
+        spec = BackendSpec(id="device", wire="llama_cpp_embedded", base_url=address, options={"threads": "1"})
         resources = Resources(transport=transport, control=control, env={})
         backend = EmbeddedLlama(spec, resources, now=clock.monotonic)
         request = GenerateRequest(model="m", messages=HELLO, sampling=GREEDY)

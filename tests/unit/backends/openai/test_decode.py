@@ -13,38 +13,7 @@ from hypothesis import strategies as st
 
 from backends.contract import Chunk, FinishReason, TokenLogprob, ToolCallDelta, UpstreamTimings, Usage
 from backends.errors import BackendError, Overloaded, ProtocolViolation, RateLimited, UpstreamFault
-from backends.failures.classify import from_event
-from backends.openai.decode import ChatDecoder
-from backends.openai.profiles import PROFILES
-
-DONE = b"data: [DONE]\n\n"
-
-
-def event(value: dict[str, Any]) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
-
-
-def delta(finish: str | None = None, **fields: Any) -> bytes:
-    return event({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
-
-
-def usage(**fields: Any) -> bytes:
-    return event({"choices": [], "usage": fields})
-
-
-def decoder(profile: str = "generic") -> ChatDecoder:
-    dialect = PROFILES[profile]
-    return ChatDecoder(dialect, read_failure=lambda body: from_event(body, rules=dialect.failures))
-
-
-def decode(*reads: bytes, profile: str = "generic") -> list[Chunk]:
-    one = decoder(profile)
-    chunks = [chunk for read in reads for chunk in one.feed(read)]
-    return chunks + one.close()
-
-
-def last_usage(chunks: Sequence[Chunk]) -> Usage:
-    return next(chunk.usage for chunk in reversed(chunks) if chunk.usage is not None)
+from tests.unit.backends.openai.streams import DONE, decode, decoder, delta, event, last_usage, usage
 
 
 def test_a_burst_is_one_chunk() -> None:
