@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterable, AsyncIterator
 
 import httpx
@@ -31,8 +32,9 @@ def is_json(response: httpx.Response) -> bool:
 
 
 def is_document(response: httpx.Response, begins: bytes) -> bool:
-    """Whether an answer that should be a stream of events is one JSON document; its first byte knows better than its
-    label, which gateways leave out or leave as it was for the other kind.
+    """Whether an answer that should be a stream of events is one JSON document.
+
+    Its first byte knows better than its label, which gateways leave out, or leave as it was for the other kind.
     """
     start = begins.lstrip()[:1]
     return start in _JSON_BEGINS or (start not in _EVENT_BEGINS and is_json(response))
@@ -94,10 +96,12 @@ async def _explanation(stream: httpx.AsyncByteStream) -> bytes:
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
-    """Proxies compress their error pages for clients that did not ask for it."""
+    """Proxies compress their error pages for clients that did not ask for it; a small body may unpack to a huge one."""
     if encoding in ("", "identity"):
         return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return b""
     try:
-        return httpx.Response(500, headers={"content-encoding": encoding}, content=body).content
-    except httpx.DecodingError:
+        return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, classify.MAX_ERROR_BODY_BYTES)
+    except zlib.error:
         return b""

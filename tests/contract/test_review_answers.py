@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -70,8 +71,9 @@ async def ask(
     model: str = "m",
     request: GenerateRequest | None = None,
     request_id: str = "r",
+    encoding: str = "identity",
 ) -> Asked:
-    headers = (("content-type", kind or KINDS.get(wire, EVENTS)),)
+    headers = (("content-type", kind or KINDS.get(wire, EVENTS)), ("content-encoding", encoding))
     found = Asked()
     async with LoopbackServer(lambda _: Reply([body], status, headers)) as server:
         backend = made.bind(wire, server.url, profile=profile, credential=True, options=OPTIONS.get(wire, {}))
@@ -359,6 +361,16 @@ async def test_bedrocks_503_without_a_code_is_load(made: Adapters) -> None:
     """ServiceUnavailable counts as load, also where a proxy took the header that names it."""
     asked = await ask(made, "bedrock", "bedrock", b'{"message":"x"}', status=503, kind="application/json")
     assert isinstance(asked.error, Overloaded)
+
+
+async def test_a_compressed_error_is_read_as_far_as_errors_go(made: Adapters) -> None:
+    """A proxy's gzip page is read; one that unpacks to more than an explanation is cut, and its status speaks."""
+    pages = {'{"error":{"message":"x","code":"insufficient_quota"}}': "QUOTA_EXHAUSTED", "x" * 10**7: "RATE_LIMITED"}
+    for text, code in pages.items():
+        packed = gzip.compress(text.encode())
+        asked = await ask(made, "openai_chat", "openai", packed, status=429, encoding="gzip")
+        assert asked.error is not None
+        assert asked.error.code == code
 
 
 async def test_tgis_words_for_a_prompt_that_is_too_long(made: Adapters) -> None:
