@@ -21,12 +21,14 @@ DIALECT = Dialect(
     capabilities=frozenset({"text_completion", "assistant_prefill"}),
     failures=with_words((r"prefill length|max_prefill|longer than .{0,40}(?:prefill|target)", ContextTooLong)),
     probe=ProbePlan(
+        metrics="/metrics",  # on a port of its own: the option metrics_url has the whole address
+        models=None,
         gauges=GaugeNames(
             running=(),
             waiting=("jetstream_prefill_backlog_size",),
             # A fraction in spite of its name; the cache is divided into slots, one for each answer.
             kv_cache_usage=("jetstream_slots_used_percentage",),
-        )
+        ),
     ),
 )
 

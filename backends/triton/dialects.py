@@ -89,11 +89,13 @@ _TENSORRTLLM = TritonDialect(
     capabilities=frozenset({"text_completion", "assistant_prefill", "json_object", "json_schema"}),
     failures=_FAILURES,
     probe=ProbePlan(
+        metrics="/metrics",  # on a port of its own: the option metrics_url has the whole address
+        models=None,
         gauges=GaugeNames(
             running=('nv_trt_llm_request_metrics{request_type="scheduled"}',),
             waiting=('nv_trt_llm_request_metrics{request_type="waiting"}',),
             kv_cache_usage=('nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}',),
-        )
+        ),
     ),
     inputs=MappingProxyType(
         {
@@ -141,11 +143,13 @@ _VLLM = TritonDialect(
     capabilities=frozenset({"text_completion", "assistant_prefill", "json_object", "json_schema"}),
     failures=_FAILURES,
     probe=ProbePlan(
+        metrics="/metrics",  # on a port of its own: the option metrics_url has the whole address
+        models=None,
         gauges=GaugeNames(
             running=("vllm:num_requests_running",),
             waiting=("vllm:num_requests_waiting", "nv_inference_pending_request_count"),
             kv_cache_usage=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-        )
+        ),
     ),
     inputs=MappingProxyType(
         {**_COMMON_INPUTS, "sampling": ("sampling_parameters",), "return_logprobs": ("return_logprobs",)}

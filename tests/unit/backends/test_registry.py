@@ -19,7 +19,11 @@ from backends.wire import UnknownProfile
 URL = "http://127.0.0.1:1"
 
 # Options that a profile cannot do without.
-NEEDED = {("gemini", "vertex"): {"project": "our-project", "location": "global"}}
+TEMPLATE = {"chat_template": "chatml"}
+NEEDED = {
+    ("gemini", "vertex"): {"project": "our-project", "location": "global"},
+    **{(wire, profile): TEMPLATE for wire in ("triton", "jetstream") for profile in WIRES[wire].profiles},
+}
 
 
 @pytest.fixture
