@@ -206,12 +206,13 @@ def _add_required(
 ) -> None:
     roles = {name: role for role, names in dialect.inputs.items() for name in names}
     for tensor in shape.inputs.values():
-        if tensor.name in filled or tensor.optional is not False:
+        if tensor.name in filled or tensor.optional:
             continue
         role = roles.get(tensor.name, "")
-        if role not in _NEUTRAL:
+        if role in _NEUTRAL:  # also where nobody says whether it is optional, since it may not be
+            _add(message, tensor, [_NEUTRAL[role]], role, shape, dialect)
+        elif tensor.optional is False:
             raise ProtocolViolation(f"model {model} needs the input {tensor.name}, and nothing is known of it")
-        _add(message, tensor, [_NEUTRAL[role]], role, shape, dialect)
 
 
 def _csv(words: Sequence[str | float | bool]) -> str:
