@@ -87,5 +87,12 @@ async def ask_until_broken(backend: Backend, request: GenerateRequest) -> tuple[
     return chunks, None
 
 
+async def leave_after_first(backend: Backend, request: GenerateRequest) -> None:
+    """Reads one chunk, and no more."""
+    stream = backend.generate(request, upstream_model=request.model, request_id="id-7")
+    async with contextlib.aclosing(stream), asyncio.timeout(5):
+        await anext(stream)
+
+
 def text(chunks: list[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks)

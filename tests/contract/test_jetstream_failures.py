@@ -24,7 +24,7 @@ from backends.errors import (
 )
 from simulation.wires.faults import Faults
 from simulation.wires.jetstream import JetStreamServer
-from tests.contract.emulated import adapters, ask, ask_until_broken, text
+from tests.contract.emulated import adapters, ask, ask_until_broken, leave_after_first, text
 from tests.contract.jetstream_stage import Stage, chat, staged
 from tests.contract.loopback import LoopbackServer, Reply
 
@@ -130,9 +130,7 @@ async def test_a_server_that_goes_away_breaks_the_stream(stage: Stage) -> None:
 async def test_a_caller_that_leaves_frees_the_server(stage: Stage) -> None:
     """Closing the answer cancels the call."""
     stage.server.faults = Faults(stall_after=1)
-    stream = stage.backend().generate(chat(), upstream_model="m", request_id="r")
-    await anext(stream)
-    await stream.aclose()
+    await leave_after_first(stage.backend(), chat())
     async with asyncio.timeout(2):
         await stage.server.disconnected()
     assert stage.server.disconnects == 1
