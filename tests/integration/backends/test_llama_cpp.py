@@ -89,7 +89,7 @@ async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
     transport = FastTransport()
     async with contextlib.AsyncExitStack() as open_things, httpx.AsyncClient(trust_env=False, timeout=60) as control:
         open_things.push_async_callback(transport.aclose)
-        # One thread each: the engine's threads wait for each other by spinning, which is slow where others compute, too.
+        # One thread: more would wait for each other by spinning, which is slow where others compute, too.
         if request.param == "server":
             port = ports.free_port()
             url = f"http://127.0.0.1:{port}"
