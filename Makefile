@@ -56,7 +56,7 @@ check: ready ## Format, lint, types, protos, import contracts, spelling
 	$(say) 'import contracts' && $(BIN)/lint-imports
 	$(say) 'codespell' && git ls-files -z | xargs -0 $(BIN)/codespell
 
-proto: ready ## Regenerate router/v1 from proto/
+proto: ready ## Regenerate the messages of router and backends from proto/
 	@$(PY) -m tools.proto
 
 bench: ready ## Measure CPU per request, per token and per decision
