@@ -58,7 +58,13 @@ class Stage:
         self.server = server
         self._made = made
 
-    def backend(self, profile: str = "tensorrtllm", *, credential: bool = False, **options: str) -> Backend:
+    def backend(self, profile: str = "tensorrtllm", **options: str) -> Backend:
+        return self._bind(profile, options, credential=False)
+
+    def with_token(self) -> Backend:
+        return self._bind("tensorrtllm", {}, credential=True)
+
+    def _bind(self, profile: str, options: dict[str, str], *, credential: bool) -> Backend:
         url = f"grpc://127.0.0.1:{self.server.port}"
         given = {"chat_template": "chatml", **options}
         return self._made.bind("triton", url, profile=profile, credential=credential, options=given)
@@ -88,6 +94,11 @@ def limited(tokens: int, **more: object) -> Sampling:
 
 def events(chunks: list[Chunk]) -> int:
     return sum(chunk.events for chunk in chunks)
+
+
+async def _read_on(stream: AsyncIterator[Chunk]) -> None:
+    async for _ in stream:
+        pass
 
 
 @pytest.mark.parametrize("model", [*TENSORRTLLM, "whole", "vllm_model"])
@@ -287,6 +298,34 @@ async def test_a_stream_that_goes_wrong_is_broken(
     assert re.search(words, error.message)
 
 
+async def test_a_connection_that_is_lost_breaks_the_answer(stage: Stage) -> None:
+    """The server itself goes away, in the middle of it."""
+    stage.server.faults = Faults(stall_after=2)
+    stream = stage.backend().generate(a_request(), upstream_model="ensemble", request_id="r")
+    await anext(stream)
+    with pytest.raises(StreamBroken):
+        async with asyncio.timeout(5):
+            await asyncio.gather(stage.server.close(), _read_on(stream))
+
+
+async def test_a_server_that_is_not_there_is_told(stage: Stage) -> None:
+    """Before anything was sent: another backend may be asked."""
+    await stage.server.close()
+    with pytest.raises(ConnectFailed) as caught:
+        await ask(stage.backend(), a_request())
+    assert caught.value.retryable
+
+
+async def test_a_model_is_described_again_when_it_may_have_changed(stage: Stage) -> None:
+    """A model of the same name with other tensors is refused once, and then asked by its own."""
+    backend = stage.backend()
+    await ask(backend, a_request(sampling=limited(3)))
+    stage.server.models["ensemble"] = old_ensemble("ensemble")
+    with pytest.raises(BadRequest):
+        await ask(backend, a_request(sampling=limited(3)))
+    assert text(await ask(backend, a_request(sampling=limited(3))))
+
+
 async def test_what_is_not_of_the_wire_is_told_before_the_first_token_too(stage: Stage) -> None:
     """As a violation of the protocol, which may be tried elsewhere."""
     stage.server.faults = Faults(malformed_after=0)
@@ -378,7 +417,7 @@ async def test_a_token_is_metadata_and_stays_secret() -> None:
     await server.start("127.0.0.1", 0)
     async with adapters() as made:
         stage = Stage(server, made)
-        backend = stage.backend(credential=True)
+        backend = stage.with_token()
         assert text(await ask(backend, a_request(sampling=limited(3))))
         assert server.seen[-1]["metadata"]["authorization"] == f"Bearer {SECRET}"
         assert (await backend.probe(timeout_s=2.0)).healthy
