@@ -17,7 +17,7 @@ from backends.errors import BackendError, BadRequest, ProtocolViolation
 from backends.jetstream.v1 import jetstream_pb2 as pb
 from backends.rpc import features
 from backends.rpc.channel import Metadata, Method
-from backends.rpc.text_guard import StopGuard
+from backends.text_guard import StopGuard
 
 DECODE = Method("/jetstream_proto.Orchestrator/Decode", pb.DecodeRequest, pb.DecodeResponse)
 HEALTH_CHECK = Method("/jetstream_proto.Orchestrator/HealthCheck", pb.HealthCheckRequest, pb.HealthCheckResponse)

@@ -24,6 +24,7 @@ from backends.contract import LAST_ANSWERS_S, Chunk, GenerateRequest, LoadReport
 from backends.errors import ConnectFailed, Warming
 from backends.http.exchange import HttpBackend
 from backends.llama_embedded.server import KEY_VARIABLE
+from backends.ongoing import Ongoing
 from backends.openai.codec import OpenAICodec
 from backends.openai.profile import Profile
 from backends.openai.profiles import PROFILES
@@ -65,9 +66,7 @@ class EmbeddedLlama:
         self._pause_s = _FIRST_PAUSE_S
         self._again_at = 0.0
         self._why = ""
-        self._active = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._ongoing = Ongoing()
         self.pid: int | None = None
 
     def __repr__(self) -> str:
@@ -85,18 +84,12 @@ class EmbeddedLlama:
         if server is None:
             self._start()
             raise self._absent()
-        self._active += 1
-        self._idle.clear()
-        try:
+        with self._ongoing:
             async with contextlib.aclosing(
                 server.generate(request, upstream_model=upstream_model, request_id=request_id)
             ) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
 
     async def probe(self, *, timeout_s: float) -> LoadReport:
         server = self._server
@@ -109,9 +102,7 @@ class EmbeddedLlama:
     async def aclose(self) -> None:
         """Ends the engine, when it has said what it was saying."""
         running, self._running, self._again_at = self._running, None, float("inf")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_ANSWERS_S):
-                await self._idle.wait()
+        await self._ongoing.ended(within_s=LAST_ANSWERS_S)
         if running is not None:
             running.cancel()
             await asyncio.wait([running])

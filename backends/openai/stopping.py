@@ -13,7 +13,7 @@ import msgspec
 
 from backends.contract import Chunk, FinishReason, Usage
 from backends.http.exchange import Decoder
-from backends.rpc.text_guard import StopGuard
+from backends.text_guard import StopGuard
 
 
 class StoppingDecoder:

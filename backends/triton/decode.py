@@ -19,7 +19,7 @@ from backends.contract import Chunk, FinishReason, TokenLogprob, Usage
 from backends.errors import BackendError, ProtocolViolation, UpstreamFault
 from backends.failures.rules import FailureRules
 from backends.rpc.failures import from_message
-from backends.rpc.text_guard import EchoGuard, StopGuard
+from backends.text_guard import EchoGuard, StopGuard
 from backends.triton.dialects import TritonDialect
 from backends.triton.shape import ModelShape
 from backends.triton.tensors import first_values

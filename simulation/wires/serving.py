@@ -6,6 +6,7 @@ What one of them says, and how, is its own business; it gives the bytes of its w
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ class WireError(Exception):
         self.headers = headers or {}
 
 
-class HttpWire:
+class HttpWire(ABC):
     """One emulated server. Implements `simulation.wires.WireServer` but for `handle`."""
 
     def __init__(self) -> None:
@@ -65,9 +66,9 @@ class HttpWire:
             connection.abort()
         await self._server.wait_closed()
 
+    @abstractmethod
     def handle(self, exchange: Exchange) -> None:
         """Answers one request. Raises WireError where it refuses it."""
-        raise NotImplementedError
 
     def note(self, exchange: Exchange, body: Any) -> None:
         """Keeps a request that asks for an answer among those that were seen."""
