@@ -7,7 +7,7 @@ LLM API, and what the vllm backend completes a model's configuration to.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backends.triton.v2 import inference_pb2 as pb
 
@@ -29,6 +29,7 @@ class TritonModel:
         is_csv: stop words are one line.
         ends_with_text: the last piece is the final answer; otherwise an empty one follows.
         window: prompts of more tokens are refused.
+        ready: it is loaded.
     """
 
     config: pb.ModelConfig
@@ -38,7 +39,7 @@ class TritonModel:
     is_csv: bool = False
     ends_with_text: bool = False
     window: int = WINDOW
-    ready: bool = field(default=True)
+    ready: bool = True
 
     @property
     def name(self) -> str:

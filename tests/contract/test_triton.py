@@ -72,6 +72,14 @@ async def test_a_conversation_is_rendered_by_the_chat_template(stage: Stage) -> 
     assert stage.server.seen[-1]["values"]["text_input"] == [b"Once upon"]
 
 
+async def test_the_first_token_is_put_there_once(stage: Stage) -> None:
+    """By the server's tokenizer, unless the backend is told that it does not."""
+    for options, has_bos in (({}, False), ({"bos": "prompt"}, True)):
+        await ask(stage.backend(chat_template="llama3", **options), a_request(sampling=limited(3)))
+        (prompt,) = stage.server.seen[-1]["values"]["text_input"]
+        assert prompt.startswith(b"<|begin_of_text|>") is has_bos
+
+
 @pytest.mark.parametrize(
     ("model", "sampled", "limit"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -205,10 +206,21 @@ async def test_a_probe_sees_a_server_that_is_not_alive(stage: Stage) -> None:
 async def test_without_an_index_the_models_that_were_asked_are_looked_at(stage: Stage) -> None:
     """One of them at least must be ready."""
     stage.server.tells_index = False
-    backend = stage.backend()
-    await ask(backend, a_request(sampling=limited(3)))
-    report = await backend.probe(timeout_s=2.0)
-    assert (report.healthy, report.models) == (True, None)
+    for model, is_ready in (("old", True), ("ensemble", False)):
+        backend = stage.backend()
+        await ask(backend, a_request(model, sampling=limited(3)))
+        stage.server.models["ensemble"] = replace(stage.server.models["ensemble"], ready=is_ready)
+        report = await backend.probe(timeout_s=2.0)
+        assert (report.healthy, report.warming, report.models) == (is_ready, not is_ready, None)
+
+
+async def test_a_model_that_is_not_loaded_is_not_served(stage: Stage) -> None:
+    """It may be later; another backend may serve it now."""
+    stage.server.models["ensemble"] = replace(stage.server.models["ensemble"], ready=False)
+    assert "ensemble" not in ((await stage.backend().probe(timeout_s=2.0)).models or ())
+    with pytest.raises(BackendError, match="no available versions") as caught:
+        await ask(stage.backend(), a_request())
+    assert caught.value.retryable
 
 
 async def test_a_probe_reads_the_load_where_the_metrics_are(stage: Stage) -> None:
