@@ -16,8 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What one decision runs through, and nothing that waits.
 MODULES = (
+    "router/domain/speed.py",
+    "router/domain/live.py",
+    "router/domain/learned.py",
     "router/domain/rows.py",
     "router/prediction/physics.py",
+    "router/prediction/sharing.py",
+    "router/prediction/energy.py",
+    "router/prediction/money.py",
     "router/prediction/predictor.py",
     "router/prediction/learning.py",
     "router/prediction/output_length.py",

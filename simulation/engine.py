@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from router.domain.rows import Speed
+from router.domain.speed import Speed
 
 PREFILL_BATCH_TOKENS = 8192
 BLOCK_STEPS = 32  # the step time is worked out anew at least this often

@@ -18,9 +18,9 @@ from router.dispatch.tenants import NOBODY, Tenants
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
 from router.domain.fleet import Health, HealthState, Left, LiveLoad
+from router.domain.live import NEVER
 from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
-from router.domain.rows import NEVER
 from router.errors import RouterError
 from router.resilience.admission import Admission
 from router.resilience.tenant_gate import Ticket

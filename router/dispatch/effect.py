@@ -23,9 +23,9 @@ from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet, Member, adapter_spec
 from router.dispatch.recent import Recent
 from router.domain.fleet import Backend
+from router.domain.live import Live
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.request import RequestProfile
-from router.domain.rows import Live
 from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError
 from router.prediction.output_length import OutputLength

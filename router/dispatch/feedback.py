@@ -16,7 +16,8 @@ from router.dispatch.signals import hear
 from router.dispatch.traffic import Traffic
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
-from router.prediction import learning, predictor
+from router.prediction import learning, money, predictor
+from router.prediction.energy import energy_j
 from router.prediction.output_length import OutputLength
 from router.telemetry.metrics import Metrics
 
@@ -232,9 +233,9 @@ class Feedback:
             return 0.0, 0.0
         row, batch = forecast.row, forecast.batch
         fresh = float(max(0, usage.input - usage.cached_input))
-        energy = predictor.energy_j(row, fresh, usage.output, tpot_s, batch)
+        energy = energy_j(row, fresh, usage.output, tpot_s, batch)
         if row.per_hour:
-            return predictor.owned_usd(row, predictor.rent_usd(row, fresh, usage.output, tpot_s, batch), energy), energy
+            return money.owned_usd(row, money.rent_usd(row, fresh, usage.output, tpot_s, batch), energy), energy
         written = min(float(usage.cache_write_input), fresh)
         prompt = (fresh - written) * row.input_usd + written * row.cache_write_usd + usage.cached_input * row.cached_usd
         return forecast.price_factor * (prompt + usage.output * row.output_usd) + row.request_usd, energy

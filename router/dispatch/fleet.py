@@ -22,9 +22,11 @@ from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
 from router.domain.fleet import Backend, Capability, Health, Parameter, ServedModel
 from router.domain.hardware import Hardware, Model
+from router.domain.learned import Learned
+from router.domain.live import NEVER, Live
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
-from router.domain.rows import EVERYTHING, NEVER, Learned, Live, Row, capability_mask, parameter_mask
+from router.domain.rows import EVERYTHING, Row, capability_mask, parameter_mask
 from router.domain.snapshot import FleetSnapshot
 from router.domain.wires import WITHOUT, Wires
 from router.errors import UnknownModel

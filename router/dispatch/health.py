@@ -19,7 +19,7 @@ from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.loads import Loads
 from router.domain.fleet import Health, HealthState
-from router.domain.rows import NEVER
+from router.domain.live import NEVER
 from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError
 from router.resilience.health_state import HealthMachine, HealthRules

@@ -14,8 +14,8 @@ from typing import Final
 from router.clock import Clock
 from router.dispatch.fleet import Fleet
 from router.dispatch.passive import WINDOW_S, Passive
+from router.domain.live import Live
 from router.domain.replica import Beat, Outcomes, Replica, Scrape
-from router.domain.rows import Live
 from router.resilience.health_state import Evidence
 
 # What was heard longer ago is no longer used as it is.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from backends.contract import LoadReport, Signals, Window
-from router.domain.rows import Live
+from router.domain.live import Live
 
 # A vendor that does not say when a limit is full again is believed for this long.
 WITHOUT_RESET_S: Final = 5.0

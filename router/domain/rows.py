@@ -7,12 +7,14 @@ this form compiles to native code unchanged. `Live` and `Learned` are the only m
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter
 from router.domain.hardware import Hardware, Model
+from router.domain.learned import Learned
+from router.domain.live import Live
 from router.domain.pricing import Price
+from router.domain.speed import Speed
 
 CAPABILITY_BIT: Final[dict[Capability, int]] = {capability: 1 << n for n, capability in enumerate(Capability)}
 # Above the capabilities, so that one comparison holds a request against both.
@@ -20,7 +22,6 @@ PARAMETER_BIT: Final[dict[Parameter, int]] = {
     parameter: 1 << (len(CAPABILITY_BIT) + n) for n, parameter in enumerate(Parameter)
 }
 EVERYTHING: Final = (1 << (len(CAPABILITY_BIT) + len(PARAMETER_BIT))) - 1
-NEVER: Final = -1.0e18
 
 
 def capability_mask(capabilities: frozenset[Capability]) -> int:
@@ -40,158 +41,6 @@ def parameter_mask(parameters: frozenset[Parameter]) -> int:
 
 
 ANY_PARAMETER: Final = parameter_mask(frozenset(Parameter))
-
-
-class Speed:
-    """The prior of one (model, accelerator, count) as coefficients, so that a decision only multiplies and adds.
-
-    TPOT(b, ctx) = fixed + weights * touched(b) + b * (sequence + context * ctx), prefill(n) = base + token * n, in
-    seconds. `touched` is the share of the weights that a batch of b reads: 1 for a dense model.
-    """
-
-    def __init__(
-        self,
-        *,
-        fixed_s: float,
-        weights_s: float,
-        sequence_s: float,
-        context_s: float,
-        expert_share: float,
-        expert_miss: float,
-        prefill_base_s: float,
-        prefill_token_s: float,
-    ) -> None:
-        self.fixed_s = fixed_s
-        self.weights_s = weights_s
-        self.sequence_s = sequence_s
-        self.context_s = context_s
-        self.expert_share = expert_share
-        self.expert_miss = expert_miss
-        self.prefill_base_s = prefill_base_s
-        self.prefill_token_s = prefill_token_s
-
-    def tpot_s(self, batch: float, context_tokens: float) -> float:
-        """Seconds per output token with `batch` sequences decoding at `context_tokens` each."""
-        touched = 1.0
-        if self.expert_share > 0.0:
-            touched = 1.0 - self.expert_share * self.expert_miss ** max(1.0, batch)
-        return self.fixed_s + self.weights_s * touched + batch * (self.sequence_s + self.context_s * context_tokens)
-
-    def prefill_s(self, tokens: float) -> float:
-        """Seconds to prefill `tokens` prompt tokens on an idle replica."""
-        return self.prefill_base_s + self.prefill_token_s * tokens
-
-    @property
-    def prefill_tokens_per_s(self) -> float:
-        return 1.0 / self.prefill_token_s if self.prefill_token_s > 0.0 else 1.0e12
-
-
-class Live:
-    """The load and health of one backend as this replica sees it. Times are on the router's monotonic clock.
-
-    What other replicas have in flight there is `others` as they said it last, and since then each of the `peers` (live
-    replicas but this one) is taken to have done as this one did: `in_flight` less `in_flight_heard`, which is what this
-    one had when the others were heard. With `others` and `in_flight_heard` at 0 that comes to "each as much as I".
-
-    `requests_left` and `tokens_left` are what its vendor said is left of a limit, less what was sent since then; each
-    counts until its `*_left_until`. They are apart from `limit_requests` and `limit_tokens`, which are the limits that
-    its configuration sets: the tighter of the two decides. `tokens_left_of` says whose tokens they are: "all", or those
-    of prompts ("input") or answers ("output") alone.
-
-    `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say. `elsewhere` is how
-    much that was beyond what all routers had in flight there at that moment; below zero when the engine had not seen
-    everything yet.
-    """
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.in_flight_heard = 0
-        self.others = 0.0
-        self.peers = 0.0
-        self.elsewhere = 0.0
-        self.prefill_tokens = 0.0
-        self.running = -1.0
-        self.waiting = -1.0
-        self.kv_cache_usage = -1.0
-        self.scraped_at = NEVER
-        self.utilisation = 0.5
-        self.open_until = NEVER
-        self.half_open = False
-        self.limited_until = NEVER
-        self.limit_requests = -1.0
-        self.limit_tokens = -1.0
-        self.requests_left = 0.0
-        self.requests_left_until = NEVER
-        self.tokens_left = 0.0
-        self.tokens_left_until = NEVER
-        self.tokens_left_of = "all"
-        self.failure_rate = 0.02
-        self.warming = False
-        self.ejected = False
-        self.ejected_reason = ""
-        self.unusable_reason = ""
-
-    def routed(self) -> float:
-        """Sequences that all routers are believed to have in flight there now."""
-        own = self.in_flight
-        others = self.others + self.peers * (own - self.in_flight_heard)
-        return own + others if others > 0.0 else float(own)
-
-    def batch(self) -> float:
-        """Sequences that the backend is believed to work on now, waiting ones and those of other callers included."""
-        own = self.in_flight
-        others = self.others + self.peers * (own - self.in_flight_heard)
-        beyond = others + self.elsewhere if others > 0.0 else self.elsewhere
-        return own + beyond if beyond > 0.0 else float(own)
-
-    def scraped(self, *, running: float, waiting: float, kv_cache_usage: float, routed: float, at: float) -> None:
-        """Takes what the engine said at a time at which all routers had `routed` sequences in flight there."""
-        self.running = running
-        self.waiting = waiting
-        self.kv_cache_usage = kv_cache_usage
-        self.scraped_at = at
-        self.elsewhere = running + max(0.0, waiting) - routed if running >= 0.0 else 0.0
-
-    def forget_scrape(self) -> None:
-        """The engine no longer says."""
-        self.scraped(running=-1.0, waiting=-1.0, kv_cache_usage=-1.0, routed=0.0, at=NEVER)
-
-
-class Learned:
-    """How far a (backend, model) is from its prior: a normal belief about the logarithm of observed over predicted.
-
-    `*_noise` is the variance of one observation, `*_var` of the belief itself. What a forecast needs of them is kept:
-    `*_factor` (mean of observed over prior), `*_spread` (squared coefficient of variation) and `*_sd` (of the
-    logarithm), made anew by `refresh`: a decision reads a belief far more often than an answer changes it.
-    """
-
-    def __init__(self, *, prior_sd_log: float) -> None:
-        self.prior_var = prior_sd_log * prior_sd_log
-        self.ttft_mean = 0.0
-        self.ttft_var = self.prior_var
-        self.ttft_noise = 0.0625
-        self.tpot_mean = 0.0
-        self.tpot_var = self.prior_var
-        self.tpot_noise = 0.0025
-        self.observations = 0
-        self.updated_at = NEVER
-        self.ttft_factor = 1.0
-        self.ttft_spread = 0.0
-        self.ttft_sd = 1.0
-        self.tpot_factor = 1.0
-        self.tpot_spread = 0.0
-        self.tpot_sd = 1.0
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Brings the kept figures up to date."""
-        ttft, tpot = self.ttft_var + self.ttft_noise, self.tpot_var + self.tpot_noise
-        self.ttft_factor = math.exp(self.ttft_mean + 0.5 * ttft)
-        self.ttft_spread = math.exp(ttft) - 1.0
-        self.ttft_sd = math.sqrt(ttft)
-        self.tpot_factor = math.exp(self.tpot_mean + 0.5 * tpot)
-        self.tpot_spread = math.exp(tpot) - 1.0
-        self.tpot_sd = math.sqrt(tpot)
 
 
 class Row:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from router.domain.rows import Learned
+from router.domain.learned import Learned
 
 HALF_LIFE_S: Final = 900.0
 CLIP_SD: Final = 4.0

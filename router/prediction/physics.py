@@ -12,7 +12,7 @@ import math
 from typing import Final
 
 from router.domain.hardware import Hardware, Model
-from router.domain.rows import Speed
+from router.domain.speed import Speed
 
 LAYER_OVERHEAD_S: Final = 81.4e-6
 WEIGHT_TRAFFIC: Final = 0.995

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-from router.domain.rows import NEVER, Live
+from router.domain.live import NEVER, Live
 
 RATE_HALF_LIFE_S = 120.0
 RATE_LIMIT = 0.2

@@ -5,7 +5,7 @@ The fields that deciding reads lie in `Live`; a negative bucket means that there
 
 from __future__ import annotations
 
-from router.domain.rows import Live
+from router.domain.live import Live
 
 
 class RateLimit:

@@ -9,8 +9,9 @@ from typing import Final
 
 from router.domain.decision import DropReason
 from router.domain.fleet import Capability, Parameter, PrivacyLevel
+from router.domain.live import Live
 from router.domain.request import RequestProfile
-from router.domain.rows import CAPABILITY_BIT, PARAMETER_BIT, Forecast, Live, Row, capability_mask, parameter_mask
+from router.domain.rows import CAPABILITY_BIT, PARAMETER_BIT, Forecast, Row, capability_mask, parameter_mask
 
 KEEP: Final = 0
 CREDENTIAL: Final = 1

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from router.clock import FakeClock
 from router.dispatch.loads import Busy, Loads
 from router.dispatch.passive import Passive
+from router.domain.live import NEVER, Live
 from router.domain.replica import Beat, Outcomes, Replica, Scrape
-from router.domain.rows import NEVER, Live
 
 
 def live(**fields: float) -> Live:

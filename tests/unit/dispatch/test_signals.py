@@ -21,9 +21,10 @@ from router.domain.catalogue import Catalogue
 from router.domain.decision import DropReason
 from router.domain.fleet import Backend, ServedModel
 from router.domain.hardware import Hardware, Model
+from router.domain.live import NEVER, Live
 from router.domain.policies import Policies
 from router.domain.request import RequestProfile
-from router.domain.rows import NEVER, Live, Shape
+from router.domain.rows import Shape
 from router.domain.snapshot import FleetSnapshot
 from router.errors import NoEndpoint
 from router.prediction import predictor

@@ -9,12 +9,16 @@ import pytest
 
 from router.domain.fleet import Backend, Health, ServedModel
 from router.domain.hardware import Hardware, Model
+from router.domain.learned import Learned
+from router.domain.live import Live
 from router.domain.pricing import Price
-from router.domain.rows import Learned, Live, Row, Shape
+from router.domain.rows import Row, Shape
 from router.prediction import learning
+from router.prediction.energy import energy_j
+from router.prediction.money import rent_usd
 from router.prediction.output_length import OutputLength
 from router.prediction.physics import speed
-from router.prediction.predictor import energy_j, forecast, p_within, rent_usd
+from router.prediction.predictor import forecast, p_within
 
 H100 = Hardware(
     id="h100",

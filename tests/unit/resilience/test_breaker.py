@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.rows import Live
+from router.domain.live import Live
 from router.resilience.breaker import Breaker, State
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.rows import Live
+from router.domain.live import Live
 from router.errors import AlreadyExists
 from router.resilience.admission import IdempotencyKeys
 from router.resilience.rate_limit import RateLimit

@@ -10,19 +10,12 @@ from hypothesis import strategies as st
 
 from router.domain.fleet import Backend, Capability, Health, Parameter, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
+from router.domain.learned import Learned
+from router.domain.live import Live
 from router.domain.policies import WorkloadClass
 from router.domain.pricing import Price
 from router.domain.request import Placement, RequestProfile, Slo
-from router.domain.rows import (
-    CAPABILITY_BIT,
-    EVERYTHING,
-    PARAMETER_BIT,
-    Learned,
-    Live,
-    Row,
-    capability_mask,
-    parameter_mask,
-)
+from router.domain.rows import CAPABILITY_BIT, EVERYTHING, PARAMETER_BIT, Row, capability_mask, parameter_mask
 from router.prediction.physics import speed
 from router.prediction.predictor import forecasts
 from router.scheduling import filters, picker, scheduler

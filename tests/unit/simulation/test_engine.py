@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.hardware import Hardware, Model
-from router.domain.rows import Speed
+from router.domain.speed import Speed
 from router.prediction.physics import speed
 from simulation.engine import Engine, EngineSpec, ModelOnChip, Sequence
 

@@ -1,0 +1,47 @@
+"""How fast a model runs on an accelerator, as coefficients: a decision only multiplies and adds."""
+
+from __future__ import annotations
+
+
+class Speed:
+    """The prior of one (model, accelerator, count) as coefficients, so that a decision only multiplies and adds.
+
+    TPOT(b, ctx) = fixed + weights * touched(b) + b * (sequence + context * ctx), prefill(n) = base + token * n, in
+    seconds. `touched` is the share of the weights that a batch of b reads: 1 for a dense model.
+    """
+
+    def __init__(
+        self,
+        *,
+        fixed_s: float,
+        weights_s: float,
+        sequence_s: float,
+        context_s: float,
+        expert_share: float,
+        expert_miss: float,
+        prefill_base_s: float,
+        prefill_token_s: float,
+    ) -> None:
+        self.fixed_s = fixed_s
+        self.weights_s = weights_s
+        self.sequence_s = sequence_s
+        self.context_s = context_s
+        self.expert_share = expert_share
+        self.expert_miss = expert_miss
+        self.prefill_base_s = prefill_base_s
+        self.prefill_token_s = prefill_token_s
+
+    def tpot_s(self, batch: float, context_tokens: float) -> float:
+        """Seconds per output token with `batch` sequences decoding at `context_tokens` each."""
+        touched = 1.0
+        if self.expert_share > 0.0:
+            touched = 1.0 - self.expert_share * self.expert_miss ** max(1.0, batch)
+        return self.fixed_s + self.weights_s * touched + batch * (self.sequence_s + self.context_s * context_tokens)
+
+    def prefill_s(self, tokens: float) -> float:
+        """Seconds to prefill `tokens` prompt tokens on an idle replica."""
+        return self.prefill_base_s + self.prefill_token_s * tokens
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        return 1.0 / self.prefill_token_s if self.prefill_token_s > 0.0 else 1.0e12
