@@ -123,8 +123,8 @@ class EmulatedAnthropic(HttpWire):
         limits = {"requests": REQUESTS_PER_MINUTE, "input-tokens": 40_000, "output-tokens": 8_000, "tokens": 48_000}
         headers = {"request-id": "req_emulated", "anthropic-organization-id": "emulated"}
         for what, limit in limits.items():
-            used = self._serial if what == "requests" else 0
+            used = self._serial % limit if what == "requests" else 0  # full again in time: no caller is held up
             headers[f"anthropic-ratelimit-{what}-limit"] = str(limit)
-            headers[f"anthropic-ratelimit-{what}-remaining"] = str(max(0, limit - used))
+            headers[f"anthropic-ratelimit-{what}-remaining"] = str(limit - used)
             headers[f"anthropic-ratelimit-{what}-reset"] = reset
         return headers
