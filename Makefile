@@ -84,7 +84,7 @@ lock: ## Resolve requirements/*.lock again, to the newest that the ranges allow
 	uv="$$tmp/uv/bin/uv pip compile $(LOCKED)" && \
 	export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
 	$$uv pyproject.toml requirements/runtime.in --extra aws --extra device --extra prices -o requirements/runtime.lock --upgrade && \
-	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra aws --extra device --extra prices --extra export -c requirements/runtime.lock \
+	$$uv pyproject.toml requirements/runtime.in requirements/dev.in --extra aws --extra device --extra prices --extra export --extra simulate -c requirements/runtime.lock \
 		-o requirements/dev.lock --upgrade && \
 	$$uv --no-deps requirements/model.in -o requirements/model.lock --upgrade && \
 	$$uv --no-deps requirements/triton.in -o requirements/triton.lock --upgrade && \
