@@ -33,9 +33,7 @@ def fitting(request: GenerateRequest, parameters: Iterable[str]) -> GenerateRequ
     sampling = request.sampling
     if sampling is _DEFAULT or sampling == _DEFAULT:
         return request
-    left_out = {
-        name: None for name in NEUTRAL if name not in parameters and is_neutral(name, getattr(sampling, name))
-    }
+    left_out = {name: None for name in NEUTRAL if name not in parameters and is_neutral(name, getattr(sampling, name))}
     if not left_out:
         return request
     return msgspec.structs.replace(request, sampling=msgspec.structs.replace(sampling, **left_out))

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from backends.contract import Headroom, LoadReport, Signals, TokensOf, Window
+from backends.counts import header_number
 from backends.failures.retry_hints import reset_s
 
 ORCA_REQUEST = (b"endpoint-load-metrics-format", b"JSON")
@@ -60,8 +61,8 @@ def _headroom(
 ) -> Headroom | None:
     tightest: dict[str, Window] = {}
     for names in limits:
-        remaining = _number(_value(headers, names.remaining))
-        limit = _number(_value(headers, names.limit))
+        remaining = header_number(_value(headers, names.remaining))
+        limit = header_number(_value(headers, names.limit))
         if limit is not None and limit <= 0:
             limit = None
         if remaining is None or (remaining < 0 and limit is None):
@@ -107,7 +108,7 @@ def read_orca(value: str) -> LoadReport | None:
         found = {str(name): float(number) for name, number in pairs if isinstance(number, int | float)}
     elif kind == "TEXT":
         for name, number in _TEXT_PAIR.findall(rest):
-            if (amount := _number(number)) is not None:
+            if (amount := header_number(number)) is not None:
                 found[name.removeprefix("named_metrics.")] = amount
     known = {_ORCA_NAMES[name]: amount for name, amount in found.items() if name in _ORCA_NAMES}
     if not known:
@@ -119,13 +120,3 @@ def read_orca(value: str) -> LoadReport | None:
         waiting=None if waiting is None else round(waiting),
         kv_cache_usage=known.get("kv_cache_usage"),
     )
-
-
-def _number(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if abs(number) < 1e15 else None  # not NaN either

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from backends.counts import header_number
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _IN_TEXT = re.compile(
     r"(?:resets?|try again|retry|available)(?: again)? in ~?\s*([\dhms.]*\d ?(?:ms|s|m|h|sec\w*|min\w*)?)",
@@ -23,11 +25,11 @@ Headers = Mapping[str, str]
 
 def retry_after_s(headers: Headers, *, retry_delay: str | None, text: str, now: float) -> float | None:
     """Seconds from now, or None if nothing says. Header names are in lower case; `now` is Unix time."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = header_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(0.0, milliseconds / 1000)
     if (value := headers.get("retry-after")) is not None:
-        seconds = _number(value)
+        seconds = header_number(value)
         if seconds is None:
             seconds = _until_date(value, now)
         if seconds is not None:
@@ -44,7 +46,7 @@ def retry_after_s(headers: Headers, *, retry_delay: str | None, text: str, now: 
 def duration_s(text: str) -> float | None:
     """Seconds of "1m12s", "17.39s", "26ms", "2h3m" or a bare number."""
     text = text.strip()
-    if (number := _number(text)) is not None:
+    if (number := header_number(text)) is not None:
         return max(0.0, number)
     found = _DURATION.fullmatch(text)
     if not text or found is None:
@@ -61,7 +63,7 @@ def _from_limits(headers: Headers, now: float) -> float | None:
         found = _LIMIT_HEADER.fullmatch(name)
         if found is None or (wait := reset_s(value, now)) is None:
             continue
-        remaining = _number(headers.get(name.replace("-reset", "-remaining")))
+        remaining = header_number(headers.get(name.replace("-reset", "-remaining")))
         if remaining is None:
             unknown.append(wait)
         elif remaining <= 0:
@@ -71,7 +73,7 @@ def _from_limits(headers: Headers, now: float) -> float | None:
 
 def reset_s(value: str, now: float) -> float | None:
     """Seconds until a reset header's moment, however it is written; None if that cannot be read."""
-    number = _number(value)
+    number = header_number(value)
     if number is None:
         seconds = duration_s(value)
         return seconds if seconds is not None else _until_rfc3339(value, now)
@@ -101,13 +103,3 @@ def _until_rfc3339(value: str, now: float) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
-
-
-def _number(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if abs(number) < 1e15 else None
