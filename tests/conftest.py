@@ -7,8 +7,13 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 from router.compile import stale
+
+# No property is one of time: how long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

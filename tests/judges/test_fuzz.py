@@ -17,7 +17,7 @@ EACH = [
     *(pytest.param(target, id=target.name) for target in FAMILIES),
 ]
 # The same function is given to Hypothesis once per target.
-PER_TARGET = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
+PER_TARGET = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 FOUND = {
     "arguments that are no text": (

@@ -194,7 +194,7 @@ def test_every_version_can_be_gone_back_to() -> None:
                 assert await store.documents_at(snapshot.version) == ()
             await store.aclose()
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(CHANGES, min_size=1, max_size=8))
         def examples(transactions: list[list[tuple[str, str, int | None]]]) -> None:
             runner.run(play(transactions))

@@ -206,7 +206,7 @@ class Frozen:
 figures = st.sampled_from([0.0, 0.25, 1.0, 3.5, 9.0])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asks=st.lists(st.tuples(st.integers(0, 2), figures, figures, figures, figures), max_size=20))
 async def test_the_script_and_the_simulation_share_money_out_alike(
     client: StoreClient, asks: list[tuple[int, float, float, float, float]]
@@ -235,7 +235,7 @@ async def test_the_script_and_the_simulation_share_money_out_alike(
         )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asks=st.lists(st.tuples(st.integers(0, 2), figures, figures, figures, figures), max_size=20))
 async def test_the_script_and_the_simulation_fill_alike(
     client: StoreClient, asks: list[tuple[int, float, float, float, float]]

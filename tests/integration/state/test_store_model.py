@@ -146,7 +146,7 @@ def test_random_histories_keep_to_the_model() -> None:
             await store.aclose()
             await empty.aclose()
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(STEPS, min_size=1, max_size=25))
         def examples(steps: list[Step]) -> None:
             runner.run(play(steps))

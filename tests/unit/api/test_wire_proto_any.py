@@ -64,7 +64,7 @@ def assert_sane(profile: RequestProfile) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_generate_request_decodes_or_is_invalid(data: st.DataObject) -> None:
     """Whatever fields a client sets, the request is understood or refused by field."""
     message = data.draw(st.sampled_from([pb.GenerateRequest(), pb.GenerateRequest(model="m", prompt="p")]))
@@ -78,7 +78,7 @@ def test_any_generate_request_decodes_or_is_invalid(data: st.DataObject) -> None
 
 
 @given(st.data(), st.sampled_from([pb.PickRequest, pb.ExplainRequest]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_pick_or_explain_request_decodes_or_is_invalid(
     data: st.DataObject, kind: type[pb.PickRequest | pb.ExplainRequest]
 ) -> None:
@@ -91,7 +91,7 @@ def test_any_pick_or_explain_request_decodes_or_is_invalid(
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_report_decodes_or_is_invalid(data: st.DataObject) -> None:
     """And for reports."""
     message = pb.ReportRequest()
@@ -102,7 +102,7 @@ def test_any_report_decodes_or_is_invalid(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_that_parse_decode_or_are_invalid(wire: bytes) -> None:
     """Bytes that protobuf takes for a request never lead to another error than InvalidRequest."""
     try:

@@ -109,7 +109,7 @@ backends = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shown=st.lists(backends, min_size=1, max_size=4), width=st.integers(NARROWEST, 260))
 def test_no_width_cuts_a_number_or_hides_emulation(shown: list[pb.BackendOverview], width: int) -> None:
     """Whatever the names and figures, no line is too long, no number is cut, no emulated backend goes unlabelled."""
@@ -155,7 +155,7 @@ def test_what_comes_from_elsewhere_cannot_steer_the_terminal() -> None:
     assert "suspect:  [2Jgone next" in captured.get()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     width=st.integers(NARROWEST, 200),
     height=st.integers(20, 60),

@@ -159,7 +159,7 @@ def added(records: list[Totals]) -> Totals:
 
 
 @given(STEPS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_sums_are_exact_whatever_happens(
     attempt: Attempt, new_ledger: Callable[[], Ledger], steps: list[tuple[object, ...]]
 ) -> None:

@@ -102,7 +102,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(budget=st.sampled_from([0.5, 10.0, 1000.0]), count=st.integers(1, 4), steps=operations)
 def test_spent_and_reserved_never_pass_the_budget_by_more_than_a_slice_each(
     budget: float, count: int, steps: list[tuple[str, int, float]]
@@ -132,7 +132,7 @@ def test_spent_and_reserved_never_pass_the_budget_by_more_than_a_slice_each(
     assert world.committed <= budget + count * world.slice + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     count=st.integers(1, 4), before=st.integers(0, 60), during=st.integers(0, 200), cost=st.sampled_from([0.01, 0.3])
 )

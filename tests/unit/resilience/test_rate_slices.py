@@ -119,7 +119,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rate=st.sampled_from([0.5, 3.0, 50.0, 400.0]),
     count=st.integers(1, 4),
@@ -139,7 +139,7 @@ def test_no_window_lets_in_more_than_the_bound(
     assert world.excess() <= world.bound() + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rate=st.sampled_from([3.0, 50.0, 400.0]), count=st.integers(1, 4), arrivals=events, gone=st.integers(0, 60))
 def test_the_bound_holds_through_an_outage_of_the_store(
     rate: float, count: int, arrivals: list[tuple[int, int, int, bool]], gone: int
@@ -170,7 +170,7 @@ def test_hungry_replicas_share_evenly_and_a_modest_one_has_all_it_wants() -> Non
     assert sum(rates) == pytest.approx(1000.0, rel=0.03)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(offered=st.lists(st.floats(20.0, 4000.0), min_size=2, max_size=5), rate=st.sampled_from([40.0, 300.0]))
 def test_nobody_starves(offered: list[float], rate: float) -> None:
     """Each replica gets its max-min share of the rate, to within a tenth and two requests a second."""

@@ -80,7 +80,7 @@ def cut(wire: bytes, places: list[int]) -> list[bytes]:
 cuts = st.lists(st.integers(0, 10_000), max_size=30)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(answer=chunked_answers(), places=cuts)
 async def test_any_cut_into_reads_gives_the_same_body(answer: tuple[bytes, bytes], places: list[int]) -> None:
     """However a valid chunked response is cut into reads, its body, status and headers are the same."""
@@ -96,7 +96,7 @@ async def test_any_cut_into_reads_gives_the_same_body(answer: tuple[bytes, bytes
     assert body == expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(answer=chunked_answers(), at=st.integers(0, 10_000))
 async def test_any_cut_short_is_an_error(answer: tuple[bytes, bytes], at: int) -> None:
     """A chunked response that ends before its last byte never ends like a finished one."""
@@ -118,7 +118,7 @@ async def collect(stream: BodyStream, into: list[bytes]) -> None:
         into.append(piece)  # noqa: PERF401 - what came before an error is wanted too
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     answer=chunked_answers(),
     places=cuts,
@@ -140,7 +140,7 @@ async def test_damage_never_escapes(
     assert connection.error is None or isinstance(connection.error, httpx.TransportError)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(answer=chunked_answers(), extra=st.binary(min_size=1, max_size=40).filter(lambda data: data.strip(b"\r\n")))
 async def test_bytes_after_the_response_end_the_connection(answer: tuple[bytes, bytes], extra: bytes) -> None:
     """Whatever follows a complete response in the same read, the response stands and the connection is closed."""
@@ -153,7 +153,7 @@ async def test_bytes_after_the_response_end_the_connection(answer: tuple[bytes, 
     assert is_aborted(connection)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.sampled_from([200, 201, 302, 400, 429, 500, 503]),
     headers=st.lists(
