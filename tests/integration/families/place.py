@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from simulation.device import MODEL_FILE, MODEL_NAME
 from simulation.wires import WireServer
 from simulation.wires.families import SHARED_MODEL, STANDS, Stand, running
 from simulation.wires.faults import Faults
+from simulation.wires.openai_vendor import EmulatedVendor
 from simulation.wires.registering import write_config
 from tests.integration.router.calls import Answer, Clients, clients_of, eventually, generate, take
 from tests.integration.router.site import CONFIG, ROOT, Running, Site, run_router
@@ -98,6 +99,18 @@ def question(*only: str, text: str = "Say hello.", max_tokens: int = 24, **routi
     )
     request.routing.placement.only_backends.extend(only)
     return request
+
+
+@contextmanager
+def otherwise(server: WireServer, **said: Any) -> Iterator[None]:
+    """A vendor of the OpenAI wire says something else for a while: fields of `Vendor`."""
+    assert isinstance(server, EmulatedVendor)
+    usual = server.vendor
+    server.vendor = replace(usual, **said)
+    try:
+        yield
+    finally:
+        server.vendor = usual
 
 
 def leaked(text: str) -> list[str]:

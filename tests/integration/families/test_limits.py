@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from simulation.wires.anthropic import REQUESTS_PER_MINUTE
 from simulation.wires.faults import Faults
-from simulation.wires.openai_vendor import EmulatedVendor
-from tests.integration.families.place import BY_ID, IDS, Place, question, spare_of
+from tests.integration.families.place import BY_ID, IDS, Place, otherwise, question, spare_of
 from tests.integration.router.calls import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -102,15 +100,11 @@ async def test_a_429_with_a_limit_that_is_used_up(place: Place) -> None:
 
 async def test_an_answer_that_uses_up_a_limit(place: Place) -> None:
     """Nobody has to be refused first: an answer whose headers leave nothing is the last one until the reset."""
-    server = place.servers["groq"]
-    assert isinstance(server, EmulatedVendor)
-    vendor = server.vendor
     await place.ready("groq")
-    server.vendor = replace(vendor, limits={**NOTHING_LEFT, "x-ratelimit-reset-requests": f"{ALONE_S:.0f}s"})
-    try:
+    headers = {**NOTHING_LEFT, "x-ratelimit-reset-requests": f"{ALONE_S:.0f}s"}
+
+    with otherwise(place.servers["groq"], limits=headers):
         last = await place.ask(question("groq"))
-    finally:
-        server.vendor = vendor
     decision = await place.explain(question("groq", "spare-vllm"))
     state = await place.state("groq")
 
