@@ -16,21 +16,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from backends.contract import Backend as Adapter
-from backends.scripted import ScriptedBackend
 from router.clock import Clock
 from router.dispatch.decider import Decider
-from router.dispatch.fleet import Fleet, Member, adapter_spec
+from router.dispatch.fleet import Fleet
 from router.dispatch.recent import Recent
+from router.dispatch.supposed import supposed
 from router.domain.fleet import Backend
-from router.domain.live import Live
-from router.domain.policies import DispatchPolicy, Policies
+from router.domain.policies import Policies
 from router.domain.request import RequestProfile
 from router.domain.snapshot import FleetSnapshot
 from router.errors import RouterError
 from router.prediction.output_length import OutputLength
-from router.resilience.breaker import Breaker
-from router.resilience.rate_limit import RateLimit
 from router.scheduling.picker import likelihood
 
 MAX_REQUESTS = 300
@@ -104,7 +100,7 @@ class Effects:
         now = self._fleet.policies
         sides = await asyncio.to_thread(
             lambda: tuple(
-                _Side(_supposed(self._fleet, snapshot, held, self._clock, usable), self._lengths, self._clock)
+                _Side(supposed(self._fleet, snapshot, held, self._clock, usable), self._lengths, self._clock)
                 for snapshot, held in ((before, now), (after, policies or now))
             )
         )
@@ -144,62 +140,6 @@ class Effects:
         chosen = [recorded[n * len(recorded) // count] for n in range(count)]
         random.Random(1).shuffle(chosen)
         return [replace(one.profile, explain=False) for one in chosen]
-
-
-class _Supposed(Fleet):
-    """The fleet as a snapshot would make it, over what is known of the real one. Nothing is sent through it."""
-
-    def __init__(self, real: Fleet, *, policies: Policies, clock: Clock, usable: Callable[[Backend], bool]) -> None:
-        super().__init__(
-            catalogue=real.catalogue, build_adapter=ScriptedBackend, clock=clock, policies=policies, wires=real.wires
-        )
-        self._real = real
-        self._usable = usable
-
-    def _member(self, backend: Backend) -> Member:
-        for served in backend.models:
-            row = self._real.row(backend.id, served.model)
-            if row is not None:
-                self._learned[backend.id, served.model] = row.learned
-        member = self._shared(backend) or self._new(backend)
-        self.members[backend.id] = member
-        return member
-
-    def _shared(self, backend: Backend) -> Member | None:
-        known = self._real.members.get(backend.id)
-        if known is None:
-            return None
-        adapter = known.adapter
-        if adapter_spec(known.backend) != adapter_spec(backend):
-            adapter = self._stand_in(backend)
-        # The circuit and the limits write to the live state when they are made, so they are shared as well.
-        return replace(known, backend=backend, adapter=adapter)
-
-    def _new(self, backend: Backend) -> Member:
-        live = Live()
-        policy: DispatchPolicy = self.policies.dispatch
-        breaker = Breaker(
-            live, open_after=policy.open_after_failures, open_base_s=policy.open_base_s, open_max_s=policy.open_max_s
-        )
-        limits = RateLimit(
-            live,
-            requests_per_minute=backend.requests_per_minute,
-            tokens_per_minute=backend.tokens_per_minute,
-            now=self._clock.monotonic(),
-        )
-        adapter = self._stand_in(backend)
-        return Member(backend=backend, adapter=adapter, live=live, breaker=breaker, rate_limit=limits)
-
-    def _stand_in(self, backend: Backend) -> Adapter | None:
-        return ScriptedBackend(replace(adapter_spec(backend), options={})) if self._usable(backend) else None
-
-
-def _supposed(
-    real: Fleet, snapshot: FleetSnapshot, policies: Policies, clock: Clock, usable: Callable[[Backend], bool]
-) -> Fleet:
-    fleet = _Supposed(real, policies=policies, clock=clock, usable=usable)
-    fleet.apply(snapshot)
-    return fleet
 
 
 class _Side:
@@ -267,7 +207,3 @@ def _sum_up(requests: int, moved: int, before: _Side, after: _Side) -> Effect:
             sorted(shares, key=lambda share: (-share.requests_before - share.requests_after, share.backend))
         ),
     )
-
-
-def _busiest_first(share: BackendShare) -> tuple[int, str]:
-    return -share.requests_before - share.requests_after, share.backend
