@@ -193,11 +193,13 @@ async def test_structured_output(client: genai.client.AsyncClient, *, as_json_sc
 @gemini
 async def test_images(client: genai.client.AsyncClient, server: GeminiServer) -> None:
     """Bytes in the request, or an address."""
-    parts: types.ContentListUnion = [
-        types.Part.from_text(text="What is this?"),
-        types.Part.from_bytes(data=PNG, mime_type="image/png"),
-        types.Part.from_uri(file_uri="https://example.com/a.png", mime_type="image/png"),
-    ]
+    parts = types.UserContent(
+        [
+            types.Part.from_text(text="What is this?"),
+            types.Part.from_bytes(data=PNG, mime_type="image/png"),
+            types.Part.from_uri(file_uri="https://example.com/a.png", mime_type="image/png"),
+        ]
+    )
     assert (await client.models.generate_content(model=NEW, contents=parts)).text
     sent = server.seen[-1]["body"]["contents"][0]["parts"]
     assert [next(iter(part)) for part in sent] == ["text", "inlineData", "fileData"]
