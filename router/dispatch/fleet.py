@@ -86,6 +86,11 @@ class Fleet:
         self._families = _families(wires or {})
 
     @property
+    def snapshot(self) -> FleetSnapshot:
+        """What was applied last."""
+        return self._applied
+
+    @property
     def prices_change_at(self) -> float:
         """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
         return self._prices.change_at
