@@ -27,6 +27,7 @@ from router.api.rescue import REQUEST_ID_KEY
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
 from router.api.wire.proto_response import encode_decision, encode_event, encode_models, encode_pick
+from router.api.wire.proto_why import encode_why_not
 from router.clock import Clock
 from router.dispatch.directing import Directing
 from router.dispatch.events import Chunk, ServeEvent
@@ -149,11 +150,10 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         async with _Call(context) as request_id:
             profile = self._profile(request, request_id, context)
             decision = self._director.explain(profile)
-            backend = request.why_not_backend
-            return pb.ExplainResponse(
-                decision=encode_decision(decision, whole=True),
-                why_not=self._director.why_not(profile, decision, backend) if backend else "",
-            )
+            response = pb.ExplainResponse(decision=encode_decision(decision, whole=True))
+            if request.why_not_backend:
+                encode_why_not(response, self._director.why_not(profile, request.why_not_backend))
+            return response
 
     async def ListModels(
         self,

@@ -52,6 +52,11 @@ class Decider:
         self._uniform = uniform
         self._age = age
 
+    @property
+    def lengths(self) -> OutputLength:
+        """What answers are expected to be long."""
+        return self._lengths
+
     def workload(self, profile: RequestProfile) -> WorkloadClass:
         """The request's workload class: named, or by its objective, or the default.
 

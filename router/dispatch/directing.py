@@ -10,6 +10,7 @@ from router.dispatch.events import ModelListing, Pick, ServeEvent
 from router.domain.decision import Decision
 from router.domain.outcome import PickReport
 from router.domain.request import RequestProfile
+from router.domain.why import WhyNot
 
 
 class Directing(Protocol):
@@ -21,7 +22,7 @@ class Directing(Protocol):
 
     def explain(self, profile: RequestProfile) -> Decision: ...
 
-    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str: ...
+    def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot: ...
 
     def pick(self, profile: RequestProfile) -> Pick: ...
 

@@ -21,6 +21,7 @@ from router.domain.fleet import Health, HealthState, Left, LiveLoad
 from router.domain.live import NEVER
 from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
+from router.domain.why import WhyNot
 from router.errors import RouterError
 from router.resilience.admission import Admission
 from router.resilience.tenant_gate import Ticket
@@ -131,9 +132,14 @@ class Director:
         plan = self._decider.plan(self._tenants.restrict(profile))
         return self._decider.full(plan)
 
-    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str:
-        """What would have to change for `backend_id` to be chosen, in a sentence."""
-        return why_not(self._fleet, profile, decision, backend_id)
+    def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
+        """What would have to change for `backend_id` to be chosen.
+
+        Raises:
+            NotFound: there is no such backend; and as `explain` does.
+        """
+        profile = self._tenants.restrict(profile)
+        return why_not(self._fleet, self._decider.lengths, self._clock, profile, self._decider.plan(profile), backend_id)
 
     def pick(self, profile: RequestProfile) -> Pick:
         """Decides, and reserves room on the choice until `report` or until the reservation expires.

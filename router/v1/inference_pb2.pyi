@@ -536,12 +536,34 @@ class ExplainRequest(_message.Message):
     def __init__(self, request: _Optional[_Union[GenerateRequest, _Mapping]] = ..., shape: _Optional[_Union[RequestShape, _Mapping]] = ..., routing: _Optional[_Union[RoutingOptions, _Mapping]] = ..., why_not_backend: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("decision", "why_not")
+    __slots__ = ("decision", "why_not", "why_not_first", "why_not_changes")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     WHY_NOT_FIELD_NUMBER: _ClassVar[int]
+    WHY_NOT_FIRST_FIELD_NUMBER: _ClassVar[int]
+    WHY_NOT_CHANGES_FIELD_NUMBER: _ClassVar[int]
     decision: _common_pb2.Decision
     why_not: str
-    def __init__(self, decision: _Optional[_Union[_common_pb2.Decision, _Mapping]] = ..., why_not: _Optional[str] = ...) -> None: ...
+    why_not_first: _containers.RepeatedCompositeFieldContainer[Counterfactual]
+    why_not_changes: _containers.RepeatedCompositeFieldContainer[Counterfactual]
+    def __init__(self, decision: _Optional[_Union[_common_pb2.Decision, _Mapping]] = ..., why_not: _Optional[str] = ..., why_not_first: _Optional[_Iterable[_Union[Counterfactual, _Mapping]]] = ..., why_not_changes: _Optional[_Iterable[_Union[Counterfactual, _Mapping]]] = ...) -> None: ...
+
+class Counterfactual(_message.Message):
+    __slots__ = ("kind", "possible", "what", "share", "now", "value", "unit")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    POSSIBLE_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    possible: bool
+    what: str
+    share: float
+    now: float
+    value: float
+    unit: str
+    def __init__(self, kind: _Optional[str] = ..., possible: bool = ..., what: _Optional[str] = ..., share: _Optional[float] = ..., now: _Optional[float] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

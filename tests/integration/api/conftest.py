@@ -19,6 +19,7 @@ from router.domain.decision import Candidate, Decision, HardwareLabel, Predictio
 from router.domain.fleet import Backend, PrivacyLevel
 from router.domain.outcome import Outcome, PickReport, TokenUsage
 from router.domain.request import RequestProfile
+from router.domain.why import ChangeKind, Counterfactual, WhyNot
 from router.v1 import admin_pb2_grpc, inference_pb2_grpc
 from router.v1 import inference_pb2 as pb
 
@@ -102,8 +103,15 @@ class ToldDirector:
         self._fail()
         return Decision(id=profile.request_id, ranked=(CANDIDATE,))
 
-    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str:
-        return f"{backend_id} is slower than {decision.ranked[0].backend} for {profile.model}"
+    def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
+        return WhyNot(
+            backend=backend_id,
+            why=f"{backend_id} is slower than a for {profile.model}",
+            first=(Counterfactual(kind=ChangeKind.CONSTRAINT, possible=True, what="undrained"),),
+            changes=(
+                Counterfactual(kind=ChangeKind.PRICE, possible=True, what="cheaper", share=0.6, now=2.0, value=1.2),
+            ),
+        )
 
     def pick(self, profile: RequestProfile) -> Pick:
         self._fail()

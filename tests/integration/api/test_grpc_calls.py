@@ -177,6 +177,8 @@ async def test_explain_answers_why_and_why_not(stub: InferenceServiceStub) -> No
     assert [c.backend for c in plain.decision.candidates] == ["a"]
     assert plain.why_not == ""
     assert asked.why_not == "b is slower than a for m"
+    assert [(c.kind, c.what, c.HasField("share")) for c in asked.why_not_first] == [("constraint", "undrained", False)]
+    assert [(c.kind, c.possible, c.share, c.value) for c in asked.why_not_changes] == [("price", True, 0.6, 1.2)]
 
 
 async def test_list_models(stub: InferenceServiceStub) -> None:

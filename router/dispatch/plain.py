@@ -1,0 +1,85 @@
+"""The working state of the decision (`Live`, `Learned`, `Row`) as values: read, copied, put back.
+
+These classes are plain typed attributes, compiled or not. A compiled one has no `__dict__`, so that `copy` and `vars`
+do not see its attributes; it lists them in `__mypyc_attrs__`.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+SCALARS = (int, float, str, type(None))
+
+
+def names(thing: object) -> tuple[str, ...]:
+    """The attributes of a plain object."""
+    listed = getattr(type(thing), "__mypyc_attrs__", None)
+    if listed is not None:
+        return tuple(name for name in listed if not name.startswith("__"))
+    return tuple(vars(thing))
+
+
+def copied(thing: T) -> T:
+    """A copy of its own; lists and dicts in it are copied too, everything else is shared."""
+    new = type(thing).__new__(type(thing))
+    for name in names(thing):
+        value = getattr(thing, name)
+        setattr(new, name, value.copy() if isinstance(value, list | dict) else value)
+    return new
+
+
+class Form:
+    """How a kind of state is written: the names of its attributes, and their values at the start.
+
+    Values are read at the pace of a decision, so by one `attrgetter`. Lists are copied, for they go on changing; an
+    attribute that is an object of its own has a form of its own.
+    """
+
+    def __init__(self, fresh: object) -> None:
+        self.names = names(fresh)
+        self._get = attrgetter(*self.names)
+        self._lists = [at for at, name in enumerate(self.names) if isinstance(getattr(fresh, name), list)]
+        self._parts = [
+            (at, Form(getattr(fresh, name)))
+            for at, name in enumerate(self.names)
+            if not isinstance(getattr(fresh, name), (*SCALARS, list))
+        ]
+        self.fresh = self.read(fresh)
+
+    def read(self, thing: object) -> tuple[Any, ...]:
+        """The values, in the order of `names`."""
+        values: tuple[Any, ...] = self._get(thing)
+        if not self._lists and not self._parts:
+            return values
+        held = list(values)
+        for at in self._lists:
+            held[at] = held[at].copy()
+        for at, form in self._parts:
+            held[at] = form.read(held[at])
+        return tuple(held)
+
+    def told(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        """What is not as at the start, by name: a form for JSON."""
+        found = {
+            name: value for name, value, fresh in zip(self.names, values, self.fresh, strict=True) if value != fresh
+        }
+        for at, form in self._parts:
+            if self.names[at] in found:
+                found[self.names[at]] = form.told(values[at])
+        return found
+
+    def write(self, thing: object, told: dict[str, Any]) -> None:
+        """Puts back what was told; the rest becomes as at the start. Names of another version are passed over."""
+        parts = dict(self._parts)
+        for at, name in enumerate(self.names):
+            if at in parts:
+                parts[at].write(getattr(thing, name), told.get(name, {}))
+                continue
+            value = told.get(name, self.fresh[at])
+            if isinstance(value, list):
+                value = value.copy()
+            elif isinstance(self.fresh[at], float):
+                value = float(value)
+            setattr(thing, name, value)
