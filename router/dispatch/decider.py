@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.clock import Clock
 from router.dispatch.fleet import Fleet
 from router.domain.decision import Decision
+from router.domain.fleet import PrivacyLevel
 from router.domain.policies import WorkloadClass
-from router.domain.request import RequestProfile
-from router.domain.rows import Shape
-from router.errors import InvalidRequest, NoEndpoint, SloInfeasible, Violation
+from router.domain.request import Priority, RequestProfile
+from router.domain.rows import Forecast, Shape
+from router.errors import InvalidRequest, NoEndpoint, Shed, SloInfeasible, Violation
 from router.prediction.output_length import OutputLength
 from router.prediction.predictor import forecasts
 from router.scheduling import filters, picker, reporting, scheduler
@@ -21,6 +22,10 @@ from router.scheduling.scheduler import Ranking
 MAX_ATTEMPTS = 5
 # Of what backends lack, as many as an error message names.
 TOLD = 3
+# A sheddable request that nobody is likelier to serve in time is refused instead of making others late.
+WORTH_TRYING = 0.2
+# How long a refused one is told to wait where there is no queue that would go away.
+NO_QUEUE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -35,7 +40,10 @@ class Plan:
 
 
 class Decider:
-    """Joins fleet, predictor and scheduler; `uniform` draws from [0, 1), `age` is the snapshot's in seconds."""
+    """Joins fleet, predictor and scheduler.
+
+    `uniform` draws from [0, 1), `age` is the snapshot's in seconds, `money` what a dollar counts for a tenant.
+    """
 
     def __init__(
         self,
@@ -45,12 +53,14 @@ class Decider:
         clock: Clock,
         uniform: Callable[[], float],
         age: Callable[[], float],
+        money: Callable[[str], float] = lambda _: 1.0,
     ) -> None:
         self._fleet = fleet
         self._lengths = lengths
         self._clock = clock
         self._uniform = uniform
         self._age = age
+        self._money = money
 
     @property
     def lengths(self) -> OutputLength:
@@ -82,15 +92,25 @@ class Decider:
         """
         started = self._clock.monotonic()
         workload = self.workload(profile)
+        profile = self._tightened(profile, workload)
+        age_s = self._age()
         left = math.inf if profile.deadline_s is None else max(0.0, profile.deadline_s - started)
-        shape = scheduler.shape_of(profile, workload, time_left_s=left)
+        shape = scheduler.shape_of(
+            profile,
+            workload,
+            time_left_s=left,
+            now=started,
+            state_age_s=age_s,
+            money_multiplier=self._money(profile.tenant),
+            explore=not avoid and may_explore(profile, workload) and self._uniform() < workload.explore_share,
+        )
         ranking = scheduler.rank(
             self._fleet.rows_for(profile.model),
             profile,
             shape,
             self._fleet.weights[workload.name],
             predict=forecasts,
-            output_tokens=self._lengths.expected,
+            length_of=self._lengths.of,
             uniform=self._uniform,
             now=started,
             avoid=avoid,
@@ -103,7 +123,7 @@ class Decider:
             fallbacks=tuple([f.row.id for f in ordered[1:attempts]]),
             slo_infeasible=ranking.slo_infeasible,
             snapshot_version=self._fleet.version,
-            snapshot_age_s=self._age(),
+            snapshot_age_s=age_s,
             workload_class=workload.name,
             max_attempts=attempts,
             decision_time_s=self._clock.monotonic() - started,
@@ -124,6 +144,7 @@ class Decider:
 
         Raises:
             NoEndpoint: nothing can; says what was dropped and why.
+            Shed: a sheddable request has next to no chance of being in time.
             SloInfeasible: something can, but not in time, and the caller does not want that.
         """
         ranking, profile = plan.ranking, plan.profile
@@ -155,9 +176,54 @@ class Decider:
                 f"end to end {best.e2e_s:.2f} s are expected"
             )
 
+        if ranking.slo_infeasible and profile.priority is Priority.SHEDDABLE:
+            chance = max(picker.likelihood(f) for f in ranking.ordered)
+            if chance < WORTH_TRYING:
+                raise Shed(
+                    f"no backend meets the SLO with more than {100.0 * chance:.0f} %, and the request may be shed",
+                    retry_after_s=min(queue_s(f) for f in ranking.ordered) or NO_QUEUE_S,
+                )
+
+    def _tightened(self, profile: RequestProfile, workload: WorkloadClass) -> RequestProfile:
+        """The request with the limits of its class: they add to its own and never loosen them.
+
+        A floor of quality is for names that leave the choice of a model: who names one model has chosen.
+        """
+        privacy = workload.privacy if workload.privacy > profile.placement.privacy else None
+        floor = -1.0
+        if workload.minimum_quality and profile.model in self._fleet.catalogue.classes:
+            floor = workload.quality_floor(profile.task)
+        asked = profile.minimum_quality if profile.minimum_quality is not None else -1.0
+        if privacy is None and floor <= asked:
+            return profile
+        return replace(
+            profile,
+            placement=profile.placement if privacy is None else replace(profile.placement, privacy=privacy),
+            minimum_quality=floor if floor > asked else profile.minimum_quality,
+        )
+
     @staticmethod
     def _soonest(ranking: Ranking) -> float | None:
         """Seconds until the first backend that was only limited for a while may be used again."""
         waits = [filters.opens_at(row.live, ranking.constraints) - ranking.now for row, _, _ in ranking.dropped]
         soon = [wait for wait in waits if wait > 0.0]
         return min(soon) if soon else None
+
+
+def may_explore(profile: RequestProfile, workload: WorkloadClass) -> bool:
+    """Whether a request may be one of the few that go where too little is known.
+
+    Never a critical one, nor one that asks for privacy, nor one of a session, which would lose its cache.
+    """
+    return (
+        workload.explore_share > 0.0
+        and profile.priority is not Priority.CRITICAL
+        and profile.placement.privacy is PrivacyLevel.ANY
+        and not profile.session_key
+    )
+
+
+def queue_s(forecast: Forecast) -> float:
+    """Seconds of the expected time to the first token that a request would wait for others."""
+    row = forecast.row
+    return max(0.0, forecast.ttft_s - row.network_rtt_s - row.speed.prefill_s(forecast.input_tokens))

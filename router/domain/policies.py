@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from router.domain.fleet import PrivacyLevel
 from router.domain.request import Objective, Slo
 
 
@@ -22,6 +23,11 @@ class WorkloadClass:
         usd_per_slowed_s: a user-second of slowing down others in the same batch.
         slo: what holds when the request names none.
         batch: batch prices may be used.
+        usd_per_kg_co2: emissions, beside what the energy costs.
+        privacy: the least that a request of this class asks for, whatever it says itself.
+        minimum_quality: by task ("*" is any other): the least of models where a name leaves the choice among several.
+        explore_share: of requests that may go where too little is known; never critical ones, nor any that ask for
+            privacy.
     """
 
     name: str
@@ -36,6 +42,20 @@ class WorkloadClass:
     slo: Slo = field(default=Slo(probability=0.9))
     max_attempts: int = 3
     batch: bool = False
+    usd_per_kg_co2: float = 0.0
+    privacy: PrivacyLevel = PrivacyLevel.ANY
+    minimum_quality: tuple[tuple[str, float], ...] = ()
+    explore_share: float = 0.0
+
+    def quality_floor(self, task: str) -> float:
+        """The least quality on a task; negative where there is none."""
+        floor = -1.0
+        for name, least in self.minimum_quality:
+            if name == task:
+                return least
+            if name == "*":
+                floor = least
+        return floor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

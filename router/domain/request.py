@@ -29,13 +29,19 @@ class StreamBreakAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """Objectives in seconds; None is none. `probability` None: the workload class's."""
+    """Objectives in seconds; None is none. `probability` None: the workload class's.
+
+    `*_probability`, of a class: where one objective has to be met with another probability than the rest.
+    """
 
     ttft_s: float | None = None
     tpot_s: float | None = None
     e2e_s: float | None = None
     probability: float | None = None
     reject_infeasible: bool = False
+    ttft_probability: float | None = None
+    tpot_probability: float | None = None
+    e2e_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

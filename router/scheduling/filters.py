@@ -94,7 +94,7 @@ def check(row: Row, want: Constraints, now: float, *, ignore_health: bool) -> in
         return CAPABILITY
     if 0 < row.context_tokens < want.context:
         return CONTEXT
-    if want.minimum_quality >= 0.0 and quality(row, want.task) < want.minimum_quality:
+    if want.minimum_quality >= 0.0 and row.quality.of(want.task) < want.minimum_quality:
         return QUALITY
     if want.max_cost_usd >= 0.0 and not row.price_known:
         return PRICE_UNKNOWN
@@ -127,15 +127,6 @@ def counted(live: Live, want: Constraints) -> float:
     return want.output_tokens if live.tokens_left_of == "output" else want.tokens
 
 
-def quality(row: Row, task: str) -> float:
-    """The model's quality on a task, 0 where nothing is known."""
-    model = row.catalogue_model
-    if model is None:
-        return 0.0
-    known = model.quality_for(task)
-    return known if known is not None else 0.0
-
-
 def over_cap(forecast: Forecast, want: Constraints) -> bool:
     """True when the upper estimate of the cost does not fit the caller's cap."""
     return 0.0 <= want.max_cost_usd < forecast.cost_p90_usd
@@ -159,7 +150,7 @@ def detail(code: int, row: Row, want: Constraints, now: float, forecast: Forecas
     if code == CONTEXT:
         return f"holds {row.context_tokens} tokens, {want.context} are needed"
     if code == QUALITY:
-        return f"quality {quality(row, want.task):.2f} is below {want.minimum_quality:.2f}"
+        return f"quality {row.quality.of(want.task):.2f} is below {want.minimum_quality:.2f}"
     if code == DRAINING:
         return "is being drained"
     if code == HEALTH:

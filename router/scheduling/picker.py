@@ -1,7 +1,8 @@
 """Chooses among the scored candidates, and orders the rest as fallbacks.
 
 Near-ties are drawn at random with softmax weights: replicas that all see the same slightly old state would otherwise
-send everything to the same backend at once. A session keeps to one of the near-ties by rendezvous hashing.
+send everything to the same backend at once. A session, or a prompt that begins like others, keeps to one of the
+near-ties by rendezvous hashing.
 """
 
 from __future__ import annotations
@@ -16,28 +17,12 @@ from router.domain.rows import Forecast, Shape
 # Relative to the best, not to the price of a missed SLO: requests cost 1e-5 dollars, and a margin of a tenth of a miss
 # (2e-4) would call a backend that is ten times dearer a tie.
 TIE_SHARE: Final = 0.05
-# As likely as the likeliest, give or take what a prediction cannot tell apart.
-AS_LIKELY: Final = 0.95
 # How many fallbacks are put in order; far more than a request may try.
 SORTED: Final = 16
-# Puts a candidate behind every one of the tier before it.
-LATER_TIER_USD: Final = 1.0e9
-
-
-def relaxed(forecasts: list[Forecast], probability: float) -> list[Forecast]:
-    """The candidates to choose from when none meets every objective: give up end-to-end first, then TPOT, then TTFT.
-
-    At the end those remain that are as likely as any to meet all of them.
-    """
-    tiers = (
-        [f for f in forecasts if f.p_ttft >= probability and f.p_tpot >= probability],
-        [f for f in forecasts if f.p_ttft >= probability],
-    )
-    for tier in tiers:
-        if tier:
-            return tier
-    best = max(likelihood(f) for f in forecasts)
-    return [f for f in forecasts if likelihood(f) >= AS_LIKELY * best]
+# What is explored gets this many standard deviations of its objective as a credit, and may cost this many times as much
+# as the best.
+KAPPA: Final = 1.0
+EXPLORED_AT_MOST: Final = 2.0
 
 
 def likelihood(forecast: Forecast) -> float:
@@ -54,25 +39,43 @@ def order(
 ) -> list[Forecast]:
     """All candidates: the chosen one, then `SORTED` fallbacks from best to worst, then the others as they come.
 
-    A candidate that is likely enough to meet the objectives comes before any that is not. Sorting all of a large fleet
-    would cost more than scoring it, and no request gets as far as the end.
+    A candidate of a better tier (`objective.score`) comes before any of a worse one. Sorting all of a large fleet would
+    cost more than scoring it, and no request gets as far as the end. `session` is what keeps to one of the near-ties.
     """
-    eligible = [f for f in forecasts if f.feasible] or relaxed(forecasts, shape.probability)
-    best = math.inf
+    best = forecasts[0]
     for f in forecasts:
-        f.rank_usd = f.objective_usd + LATER_TIER_USD
-    for f in eligible:
-        f.rank_usd = f.objective_usd
-        best = min(best, f.objective_usd)
-    margin = TIE_SHARE * abs(best)
-    near = [f for f in eligible if f.objective_usd <= best + margin]
+        if f.rank_usd < best.rank_usd:
+            best = f
+    if shape.explore and best.tier == 0:
+        chosen = _explore(forecasts, best)
+        return [chosen, *_best_first(forecasts, chosen)]
+    margin = TIE_SHARE * abs(best.objective_usd)
+    limit = best.rank_usd + margin
+    near = [f for f in forecasts if f.rank_usd <= limit]
     if len(near) == 1:
         chosen = near[0]
     elif session:
         chosen = max(near, key=lambda f: crc32(f"{session}\0{f.row.id}\0{f.row.model}".encode()))
     else:
-        chosen = _softmax(near, best, margin, uniform)
+        chosen = _softmax(near, best.rank_usd, margin, uniform)
     return [chosen, *_best_first(forecasts, chosen)]
+
+
+def _explore(forecasts: list[Forecast], best: Forecast) -> Forecast:
+    """The best when each is credited with what it might turn out better: upper confidence bound.
+
+    Only what meets the objectives likely enough, has room, and costs at most twice as much is credited.
+    """
+    most_usd, most_cost = EXPLORED_AT_MOST * best.objective_usd, EXPLORED_AT_MOST * best.cost_usd
+    for f in forecasts:
+        if f.tier == 0 and not f.crowded and f.objective_usd <= most_usd and f.cost_usd <= most_cost:
+            f.explore_usd = -KAPPA * f.tpot_sd * f.objective_usd
+            f.objective_usd += f.explore_usd
+            f.rank_usd += f.explore_usd
+    for f in forecasts:
+        if f.rank_usd < best.rank_usd:
+            best = f
+    return best
 
 
 def _best_first(forecasts: list[Forecast], chosen: Forecast) -> list[Forecast]:
@@ -95,9 +98,9 @@ def _best_first(forecasts: list[Forecast], chosen: Forecast) -> list[Forecast]:
     return head + tail
 
 
-def _softmax(near: list[Forecast], best: float, margin: float, uniform: Callable[[], float]) -> Forecast:
+def _softmax(near: list[Forecast], best_usd: float, margin: float, uniform: Callable[[], float]) -> Forecast:
     temperature = 0.5 * margin if margin > 0.0 else 1e-12
-    weights = [math.exp(-(f.objective_usd - best) / temperature) for f in near]
+    weights = [math.exp(-(f.rank_usd - best_usd) / temperature) for f in near]
     point = uniform() * sum(weights)
     for forecast, weight in zip(near, weights, strict=True):
         point -= weight

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
+from router.domain.length import Length
 from router.domain.policies import WorkloadClass
 from router.domain.request import RequestProfile
 from router.domain.rows import Forecast, Row, Shape
@@ -16,14 +18,19 @@ from router.scheduling import filters, picker
 from router.scheduling.filters import Constraints
 from router.scheduling.objective import Weights, score
 
-Predict = Callable[[list[Row], Shape, dict[str, float]], list[Forecast]]
+# How likely an objective has to be met where neither request nor class says: who sets a deadline throws away what comes
+# later, so that one has to be surer.
+PROBABILITY: Final = 0.9
+DEADLINE_PROBABILITY: Final = 0.95
+
+Predict = Callable[[list[Row], Shape, dict[str, Length]], list[Forecast]]
 
 
 class Ranking:
     """A decision in its raw form.
 
     `ordered` holds the choice first, then the fallbacks as `picker.order` puts them; `dropped` a code of `filters` for
-    each row.
+    each row; `shape` is what they were predicted and scored for.
     """
 
     def __init__(
@@ -32,6 +39,7 @@ class Ranking:
         ordered: list[Forecast],
         dropped: list[tuple[Row, int, Forecast | None]],
         constraints: Constraints,
+        shape: Shape,
         slo_infeasible: bool,
         panic: bool,
         now: float,
@@ -39,15 +47,34 @@ class Ranking:
         self.ordered = ordered
         self.dropped = dropped
         self.constraints = constraints
+        self.shape = shape
         self.slo_infeasible = slo_infeasible
         self.panic = panic
         self.now = now
 
 
-def shape_of(profile: RequestProfile, workload: WorkloadClass, *, time_left_s: float) -> Shape:
-    """The request in numbers: its objectives, the class's where it has none; a deadline is an end-to-end objective."""
+def shape_of(
+    profile: RequestProfile,
+    workload: WorkloadClass,
+    *,
+    time_left_s: float,
+    now: float = 0.0,
+    state_age_s: float = 0.0,
+    money_multiplier: float = 1.0,
+    explore: bool = False,
+) -> Shape:
+    """The request in numbers: its objectives, the class's where it has none; a deadline is an end-to-end objective.
+
+    A probability that the request names holds for all its objectives, the deadline included.
+    """
     asked, default = profile.slo, workload.slo
-    probability = asked.probability if asked.probability is not None else default.probability
+    probability = default.probability if default.probability is not None else PROBABILITY
+    ttft, tpot, e2e = default.ttft_probability, default.tpot_probability, default.e2e_probability
+    e2e_slo_s = _first(asked.e2e_s, default.e2e_s)
+    if time_left_s < e2e_slo_s and e2e is None:
+        e2e = max(probability, DEADLINE_PROBABILITY)
+    if asked.probability is not None:
+        probability, ttft, tpot, e2e = asked.probability, None, None, None
     return Shape(
         input_tokens=profile.input_tokens,
         cached_tokens=min(float(profile.shared_prefix_tokens), profile.input_tokens) if profile.session_key else 0.0,
@@ -55,10 +82,19 @@ def shape_of(profile: RequestProfile, workload: WorkloadClass, *, time_left_s: f
         expected_output_tokens=profile.expected_output_tokens or 0.0,
         ttft_slo_s=_first(asked.ttft_s, default.ttft_s),
         tpot_slo_s=_first(asked.tpot_s, default.tpot_s),
-        e2e_slo_s=min(_first(asked.e2e_s, default.e2e_s), time_left_s),
-        probability=probability if probability is not None else 0.9,
+        e2e_slo_s=min(e2e_slo_s, time_left_s),
+        probability=probability,
         batch=workload.batch,
         quality_task=profile.task,
+        ttft_probability=probability if ttft is None else ttft,
+        tpot_probability=probability if tpot is None else tpot,
+        e2e_probability=probability if e2e is None else e2e,
+        money_multiplier=money_multiplier,
+        explore=explore,
+        now=now,
+        state_age_s=state_age_s,
+        tenant=profile.tenant,
+        workload=workload.name,
     )
 
 
@@ -76,7 +112,7 @@ def rank(
     weights: Weights,
     *,
     predict: Predict,
-    output_tokens: Callable[[str, float], float],
+    length_of: Callable[[str, Shape], Length],
     uniform: Callable[[], float],
     now: float,
     avoid: frozenset[str] = frozenset(),
@@ -89,14 +125,12 @@ def rank(
         # Never shut out the last backends that could serve: a probe may be wrong, and refusing helps nobody.
         kept, dropped, _ = _sift(rows, want, now, ignore_health=True)
         panic = bool(kept)
-    lengths: dict[str, float] = {}
+    lengths: dict[str, Length] = {}
     for row in kept:
         if row.model not in lengths:
-            length = shape.expected_output_tokens or output_tokens(row.model, shape.max_output_tokens)
-            lengths[row.model] = min(length, shape.max_output_tokens)
+            lengths[row.model] = length_of(row.model, shape)
     forecasts: list[Forecast] = []
     predicted = predict(kept, shape, lengths)
-    _assume_unknown_prices(predicted)
     for forecast in predicted:
         if filters.over_cap(forecast, want):
             dropped.append((forecast.row, filters.COST_CAP, forecast))
@@ -109,25 +143,11 @@ def rank(
         ordered=forecasts,
         dropped=dropped,
         constraints=want,
+        shape=shape,
         slo_infeasible=bool(forecasts) and not forecasts[0].feasible,
         panic=panic,
         now=now,
     )
-
-
-def _assume_unknown_prices(forecasts: list[Forecast]) -> None:
-    """An unknown price is not zero: it counts as the worst of those that are known."""
-    worst = 0.0
-    unknown = False
-    for forecast in forecasts:
-        if not forecast.row.price_known:
-            unknown = True
-        elif forecast.cost_usd > worst:
-            worst = forecast.cost_usd
-    if unknown:
-        for forecast in forecasts:
-            if not forecast.row.price_known:
-                forecast.cost_usd = worst
 
 
 def _sift(

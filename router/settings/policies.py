@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from router.domain.fleet import PrivacyLevel
 from router.domain.policies import DispatchPolicy, Policies, WorkloadClass
 from router.domain.request import Objective, Slo
 from router.settings.catalogue import NAME
@@ -20,6 +21,7 @@ from router.settings.strict import (
     Strict,
     Usd,
     check,
+    enum_by_name,
     enum_by_value,
     nearest,
     parse_text,
@@ -31,6 +33,10 @@ _POLICIES = Policies()
 
 Attempts = Annotated[int, Field(ge=1, le=5)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# Exploring pays with real requests: never with more than one in fifty.
+Explored = Annotated[float, Field(ge=0, le=0.02)]
 
 
 class SloEntry(Strict):
@@ -41,8 +47,11 @@ class SloEntry(Strict):
     ttft_s: PositiveSeconds | None = None
     tpot_s: PositiveSeconds | None = None
     e2e_s: PositiveSeconds | None = None
-    probability: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    probability: Probability = 0.9
     reject_infeasible: bool = False
+    ttft_probability: Probability | None = None
+    tpot_probability: Probability | None = None
+    e2e_probability: Probability | None = None
 
 
 class ClassEntry(Strict):
@@ -59,6 +68,10 @@ class ClassEntry(Strict):
     slo: SloEntry = SloEntry()
     max_attempts: Attempts = _CLASS.max_attempts
     batch: bool = _CLASS.batch
+    usd_per_kg_co2: Usd = _CLASS.usd_per_kg_co2
+    privacy: Annotated[PrivacyLevel, enum_by_name(PrivacyLevel)] = _CLASS.privacy
+    minimum_quality: dict[str, Share] = Field(default_factory=dict)
+    explore_share: Explored = _CLASS.explore_share
 
 
 class DispatchEntry(Strict):
@@ -110,7 +123,12 @@ def parse_policies(text: str, file: str = "policies.yaml") -> Policies:
 
 
 def _workload_class(name: str, entry: ClassEntry) -> WorkloadClass:
-    return WorkloadClass(name=name, **entry.model_dump(exclude={"slo"}), slo=Slo(**entry.slo.model_dump()))
+    return WorkloadClass(
+        name=name,
+        **entry.model_dump(exclude={"slo", "minimum_quality"}),
+        slo=Slo(**entry.slo.model_dump()),
+        minimum_quality=tuple(sorted(entry.minimum_quality.items())),
+    )
 
 
 def _broken(parsed: PoliciesFile, file: str) -> list[Problem]:
