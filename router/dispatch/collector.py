@@ -23,7 +23,8 @@ from router.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 TICK_S = 0.2
 MAX_PROBES_AT_ONCE = 32
-UTILISATION_GAIN = 0.1
+# Half of what is known of a backend's utilisation is from the last minute.
+UTILISATION_GAIN = 1.0 - 2.0 ** (-TICK_S / 60.0)
 # How soon a replica notices that a backend has become, or is no longer, its own to probe.
 LOOK_AGAIN_S = 0.5
 # Intervals after which what an engine said of its load is no longer believed.
@@ -97,6 +98,7 @@ class Collector:
         if self._clock.time() >= self._fleet.prices_change_at:
             self._health.apply()
         self._loads.refresh(now)
+        self._fleet.keep_grids(self._clock.time())
         for backend_id in [name for name in self._watched if name not in members]:
             del self._watched[backend_id]
             self._forget_backend(backend_id)
@@ -120,7 +122,8 @@ class Collector:
         member.rate_limit.refill(now)
         member.breaker.fade(now)
         live = member.live
-        busy = min(1.0, live.batch() / max(1, member.backend.max_concurrency))
+        # The share of time in which there is work: what sharing a step saves is in each request's part of it already.
+        busy = 1.0 if live.batch() > 0.0 else 0.0
         live.utilisation += UTILISATION_GAIN * (busy - live.utilisation)
         if live.running >= 0.0 and now - live.scraped_at > SCRAPE_INTERVALS * interval:
             live.forget_scrape()

@@ -43,6 +43,7 @@ def outcome(
         usage=usage,
         cost_usd=sum(a.cost_usd for a in attempts),
         energy_j=sum(a.energy_j for a in attempts),
+        carbon_g=sum(a.carbon_g for a in attempts),
         started_at=clock.time() - (now - started_at),
         ttft_s=(attempt.first_at if attempt.first_at >= 0.0 else now) - started_at,
         tpot_s=last.tpot_s or 0.0,

@@ -17,7 +17,6 @@ from router.dispatch.traffic import Traffic
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
 from router.prediction import learning, money, predictor
-from router.prediction.energy import energy_j
 from router.prediction.output_length import OutputLength
 from router.telemetry.metrics import Metrics
 
@@ -164,7 +163,7 @@ class Feedback:
         self._judge(attempt, result, error, now)
         if result == OK:
             self._learn(attempt, usage, ttft, tpot, now)
-        cost, energy = self._bill(attempt.forecast, usage, tpot or attempt.forecast.tpot_s)
+        bill = self._bill(attempt.forecast, usage, tpot or attempt.forecast.tpot_s)
         outcome = AttemptOutcome(
             backend=row.id,
             model=row.model,
@@ -174,8 +173,10 @@ class Feedback:
             ttft_s=ttft,
             tpot_s=tpot,
             usage=usage,
-            cost_usd=cost,
-            energy_j=energy,
+            cost_usd=bill.cost_usd,
+            cost_amortised_usd=bill.amortised_usd,
+            energy_j=bill.energy_j,
+            carbon_g=bill.carbon_g,
             counts_against_health=error.counts_against_health if error is not None else False,
             retry_after_s=error.retry_after_s if error is not None else None,
         )
@@ -223,19 +224,25 @@ class Feedback:
             tpot_s=paced,
             now=now,
         )
-        if attempt.finish_reason != "length":
-            self._lengths.observe(attempt.row.model, usage.output)
+        length = attempt.forecast.length
+        self._lengths.observe(
+            attempt.row.model,
+            usage.output,
+            workload=length.workload,
+            tenant=length.tenant,
+            cut_off=attempt.finish_reason == "length",
+        )
 
     @staticmethod
-    def _bill(forecast: Forecast, usage: TokenUsage, tpot_s: float) -> tuple[float, float]:
-        """(dollars, joules) of what was really used, by the same rules as the forecast."""
+    def _bill(forecast: Forecast, usage: TokenUsage, tpot_s: float) -> money.Bill:
+        """What was really used, by the same rules as the forecast; nothing where nothing was."""
         if usage.input == 0 and usage.output == 0:
-            return 0.0, 0.0
-        row, batch = forecast.row, forecast.batch
-        fresh = float(max(0, usage.input - usage.cached_input))
-        energy = energy_j(row, fresh, usage.output, tpot_s, batch)
-        if row.per_hour:
-            return money.owned_usd(row, money.rent_usd(row, fresh, usage.output, tpot_s, batch), energy), energy
-        written = min(float(usage.cache_write_input), fresh)
-        prompt = (fresh - written) * row.input_usd + written * row.cache_write_usd + usage.cached_input * row.cached_usd
-        return forecast.price_factor * (prompt + usage.output * row.output_usd) + row.request_usd, energy
+            return money.Bill(cost_usd=0.0, amortised_usd=0.0, energy_j=0.0, carbon_g=0.0)
+        return money.bill(
+            forecast,
+            prompt=usage.input,
+            cached=usage.cached_input,
+            written=usage.cache_write_input,
+            output=usage.output,
+            tpot_s=tpot_s,
+        )

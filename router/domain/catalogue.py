@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from router.domain.hardware import Hardware, Model
+from router.domain.sites import Places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,7 @@ class Catalogue:
     models: dict[str, Model] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    places: Places = field(default=Places())
 
     def resolve(self, name: str) -> tuple[str, ...]:
         """The models that a caller's name allows; a name that the catalogue lacks stands for itself."""

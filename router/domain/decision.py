@@ -61,6 +61,8 @@ class Prediction:
     p_e2e: float = 1.0
     source: EstimateSource = EstimateSource.PRIOR
     observations: int = 0
+    carbon_g: float = 0.0
+    cost_lines: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

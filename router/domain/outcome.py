@@ -42,7 +42,9 @@ class AttemptOutcome:
     tpot_s: float | None = None
     usage: TokenUsage = field(default=TokenUsage())
     cost_usd: float = 0.0
+    cost_amortised_usd: float = 0.0
     energy_j: float = 0.0
+    carbon_g: float = 0.0
     counts_against_health: bool = False
     retry_after_s: float | None = None
 
@@ -64,4 +66,5 @@ class Outcome:
     routing_s: float
     upstream_queue_s: float | None = None
     upstream_prefill_s: float | None = None
+    carbon_g: float = 0.0
     attempts: tuple[AttemptOutcome, ...] = ()

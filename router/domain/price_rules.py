@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from router.domain.price_tiers import MAX_TIERS, tier_faults
 from router.domain.pricing import DAY_MINUTES, MAX_WINDOWS, Price, Window, known_zone
 
 AMOUNTS = (
@@ -30,6 +31,20 @@ def contradictions(price: Price) -> Iterator[tuple[str, str]]:
         yield "expires_at", "must be after effective_at"
     if len(price.schedule) > MAX_WINDOWS:
         yield "schedule", f"must have at most {MAX_WINDOWS} windows, not {len(price.schedule)}"
+    if price.tiers and price.input_usd_per_mtok is None:
+        yield "tiers", "are of prices per token: they need input_usd_per_mtok and output_usd_per_mtok"
+    if len(price.tiers) > MAX_TIERS:
+        yield "tiers", f"must have at most {MAX_TIERS} rows, not {len(price.tiers)}"
+    seen: dict[tuple[str, int], int] = {}
+    for index, tier in enumerate(price.tiers[:MAX_TIERS]):
+        for field, what in tier_faults(tier):
+            yield f"tiers[{index}].{field}" if field else f"tiers[{index}]", what
+        if (first := seen.setdefault(tier.key, index)) != index:
+            yield f"tiers[{index}]", f"the same service and above_tokens as tiers[{first}]"
+    for name in ("preemptions_per_hour", "restart_usd"):
+        amount = getattr(price, name)
+        if not math.isfinite(amount) or amount < 0.0:
+            yield name, "must be a finite number, 0 or more"
     for index, window in enumerate(price.schedule[:MAX_WINDOWS]):
         for field, what in _window(window):
             yield f"schedule[{index}].{field}", what

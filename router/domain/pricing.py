@@ -11,6 +11,8 @@ from enum import IntEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from router.domain.price_tiers import PriceTier
+
 DAY_MINUTES = 24 * 60
 # What one document may hold: everything that is read by every replica has a bound.
 MAX_PRICES = 64
@@ -48,7 +50,8 @@ class Price:
     """Either per token (hosted) or per hour of a replica (owned or rented). Dollars; times are Unix seconds.
 
     None is "not charged this way"; a backend without any price has an unknown price, which is not zero.
-    `elastic_fraction` is the share of `usd_per_hour` that more traffic adds (DECISION 2.4, xi).
+    `elastic_fraction` is the share of `usd_per_hour` that more traffic adds (DECISION 2.4, xi). Capacity that may be
+    taken away has `preemptions_per_hour`; what each costs beyond doing the request again is `restart_usd`.
     `source` says in words where the figure comes from; `feed` names the feed that wrote it. `checked_at` is when the
     source last confirmed it, `changed_at` when it was written here; `held` says why a newer quote was not believed.
     """
@@ -68,6 +71,9 @@ class Price:
     source_kind: Source = Source.CONFIG
     feed: str = ""
     spot: bool = False
+    tiers: tuple[PriceTier, ...] = ()
+    preemptions_per_hour: float = 0.0
+    restart_usd: float = 0.0
     schedule: tuple[Window, ...] = ()
     effective_at: float | None = None
     expires_at: float | None = None
@@ -89,7 +95,7 @@ class Price:
         return math.prod(window.factor for window in self.schedule if within(window, unix))
 
     def scaled(self, factor: float) -> Price:
-        """The same price, every charge multiplied; electricity has its own tariff and stays."""
+        """The same price, every charge multiplied; electricity and restarts have their own and stay."""
         if factor == 1.0:
             return self
 
@@ -104,6 +110,7 @@ class Price:
             output_usd_per_mtok=times(self.output_usd_per_mtok),
             request_usd=times(self.request_usd),
             usd_per_hour=times(self.usd_per_hour),
+            tiers=tuple(tier.scaled(factor) for tier in self.tiers),
         )
 
 

@@ -15,8 +15,20 @@ from router.domain.price_feed import FeedSettings
 from router.domain.price_rules import contradictions
 from router.domain.pricing import MAX_PRICES, Price
 from router.settings.price_feeds import FeedEntry, check_feeds
+from router.settings.price_tiers import TierEntry
 from router.settings.price_windows import YAML_NAMES, WindowEntry
-from router.settings.strict import Problem, Share, Strict, Usd, UsdPerHour, UsdPerKwh, UsdPerMtok, nearest, shown
+from router.settings.strict import (
+    NonNegative,
+    Problem,
+    Share,
+    Strict,
+    Usd,
+    UsdPerHour,
+    UsdPerKwh,
+    UsdPerMtok,
+    nearest,
+    shown,
+)
 from router.settings.yaml_text import Document
 
 _PRICE = Price(backend="")
@@ -57,6 +69,8 @@ class PriceEntry(Strict):
         "output": "output_usd_per_mtok",
         "cached": "cached_input_usd_per_mtok",
         "hourly": "usd_per_hour",
+        "service_tiers": "tiers",
+        "context_tiers": "tiers",
     }
 
     backend: str
@@ -72,13 +86,17 @@ class PriceEntry(Strict):
     batch_discount: Share = _PRICE.batch_discount
     source: str = _PRICE.source
     spot: bool = False
+    tiers: list[TierEntry] = Field(default_factory=list)
+    preemptions_per_hour: NonNegative = _PRICE.preemptions_per_hour
+    restart_usd: Usd = _PRICE.restart_usd
     schedule: list[WindowEntry] = Field(default_factory=list)
     effective_at: Moment = None
     expires_at: Moment = None
 
     def price(self) -> Price:
         windows = tuple(entry.window() for entry in self.schedule)
-        return Price(**self.model_dump(exclude={"schedule"}), schedule=windows)
+        tiers = tuple(entry.tier() for entry in self.tiers)
+        return Price(**self.model_dump(exclude={"schedule", "tiers"}), schedule=windows, tiers=tiers)
 
 
 class PricesFile(Strict):

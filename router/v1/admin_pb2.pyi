@@ -245,7 +245,7 @@ class UndrainBackendResponse(_message.Message):
     def __init__(self, backend: _Optional[_Union[Backend, _Mapping]] = ..., fleet_version: _Optional[int] = ...) -> None: ...
 
 class Price(_message.Message):
-    __slots__ = ("backend", "model", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok", "request_usd", "usd_per_hour", "elastic_fraction", "electricity_usd_per_kwh", "batch_discount", "source", "effective_at", "expires_at", "schedule", "spot")
+    __slots__ = ("backend", "model", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok", "request_usd", "usd_per_hour", "elastic_fraction", "electricity_usd_per_kwh", "batch_discount", "source", "effective_at", "expires_at", "schedule", "spot", "tiers", "preemptions_per_hour", "restart_usd")
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +262,9 @@ class Price(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     SPOT_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIONS_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    RESTART_USD_FIELD_NUMBER: _ClassVar[int]
     backend: str
     model: str
     input_usd_per_mtok: float
@@ -278,7 +281,28 @@ class Price(_message.Message):
     expires_at: _timestamp_pb2.Timestamp
     schedule: _containers.RepeatedCompositeFieldContainer[PriceWindow]
     spot: bool
-    def __init__(self, backend: _Optional[str] = ..., model: _Optional[str] = ..., input_usd_per_mtok: _Optional[float] = ..., cached_input_usd_per_mtok: _Optional[float] = ..., cache_write_usd_per_mtok: _Optional[float] = ..., output_usd_per_mtok: _Optional[float] = ..., request_usd: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., elastic_fraction: _Optional[float] = ..., electricity_usd_per_kwh: _Optional[float] = ..., batch_discount: _Optional[float] = ..., source: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., schedule: _Optional[_Iterable[_Union[PriceWindow, _Mapping]]] = ..., spot: bool = ...) -> None: ...
+    tiers: _containers.RepeatedCompositeFieldContainer[PriceTier]
+    preemptions_per_hour: float
+    restart_usd: float
+    def __init__(self, backend: _Optional[str] = ..., model: _Optional[str] = ..., input_usd_per_mtok: _Optional[float] = ..., cached_input_usd_per_mtok: _Optional[float] = ..., cache_write_usd_per_mtok: _Optional[float] = ..., output_usd_per_mtok: _Optional[float] = ..., request_usd: _Optional[float] = ..., usd_per_hour: _Optional[float] = ..., elastic_fraction: _Optional[float] = ..., electricity_usd_per_kwh: _Optional[float] = ..., batch_discount: _Optional[float] = ..., source: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., schedule: _Optional[_Iterable[_Union[PriceWindow, _Mapping]]] = ..., spot: bool = ..., tiers: _Optional[_Iterable[_Union[PriceTier, _Mapping]]] = ..., preemptions_per_hour: _Optional[float] = ..., restart_usd: _Optional[float] = ...) -> None: ...
+
+class PriceTier(_message.Message):
+    __slots__ = ("service", "above_tokens", "factor", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    ABOVE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    INPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    CACHED_INPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    CACHE_WRITE_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    above_tokens: int
+    factor: float
+    input_usd_per_mtok: float
+    cached_input_usd_per_mtok: float
+    cache_write_usd_per_mtok: float
+    output_usd_per_mtok: float
+    def __init__(self, service: _Optional[str] = ..., above_tokens: _Optional[int] = ..., factor: _Optional[float] = ..., input_usd_per_mtok: _Optional[float] = ..., cached_input_usd_per_mtok: _Optional[float] = ..., cache_write_usd_per_mtok: _Optional[float] = ..., output_usd_per_mtok: _Optional[float] = ...) -> None: ...
 
 class PriceWindow(_message.Message):
     __slots__ = ("start_minute", "end_minute", "factor", "days", "zone")

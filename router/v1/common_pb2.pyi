@@ -169,7 +169,7 @@ class Estimate(_message.Message):
     def __init__(self, mean: _Optional[float] = ..., sd_log: _Optional[float] = ..., p90: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("ttft", "tpot", "e2e", "input_tokens", "output_tokens", "cost_usd", "cost_p90_usd", "cost_marginal_usd", "cost_amortised_usd", "energy_j", "probability_ttft", "probability_tpot", "probability_e2e", "source", "observations")
+    __slots__ = ("ttft", "tpot", "e2e", "input_tokens", "output_tokens", "cost_usd", "cost_p90_usd", "cost_marginal_usd", "cost_amortised_usd", "energy_j", "probability_ttft", "probability_tpot", "probability_e2e", "source", "observations", "carbon_g", "cost_lines")
     TTFT_FIELD_NUMBER: _ClassVar[int]
     TPOT_FIELD_NUMBER: _ClassVar[int]
     E2E_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,8 @@ class Prediction(_message.Message):
     PROBABILITY_E2E_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    CARBON_G_FIELD_NUMBER: _ClassVar[int]
+    COST_LINES_FIELD_NUMBER: _ClassVar[int]
     ttft: Estimate
     tpot: Estimate
     e2e: Estimate
@@ -200,7 +202,9 @@ class Prediction(_message.Message):
     probability_e2e: float
     source: EstimateSource
     observations: int
-    def __init__(self, ttft: _Optional[_Union[Estimate, _Mapping]] = ..., tpot: _Optional[_Union[Estimate, _Mapping]] = ..., e2e: _Optional[_Union[Estimate, _Mapping]] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ..., cost_p90_usd: _Optional[float] = ..., cost_marginal_usd: _Optional[float] = ..., cost_amortised_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., probability_ttft: _Optional[float] = ..., probability_tpot: _Optional[float] = ..., probability_e2e: _Optional[float] = ..., source: _Optional[_Union[EstimateSource, str]] = ..., observations: _Optional[int] = ...) -> None: ...
+    carbon_g: float
+    cost_lines: _containers.RepeatedCompositeFieldContainer[ObjectiveTerm]
+    def __init__(self, ttft: _Optional[_Union[Estimate, _Mapping]] = ..., tpot: _Optional[_Union[Estimate, _Mapping]] = ..., e2e: _Optional[_Union[Estimate, _Mapping]] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ..., cost_p90_usd: _Optional[float] = ..., cost_marginal_usd: _Optional[float] = ..., cost_amortised_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., probability_ttft: _Optional[float] = ..., probability_tpot: _Optional[float] = ..., probability_e2e: _Optional[float] = ..., source: _Optional[_Union[EstimateSource, str]] = ..., observations: _Optional[int] = ..., carbon_g: _Optional[float] = ..., cost_lines: _Optional[_Iterable[_Union[ObjectiveTerm, _Mapping]]] = ...) -> None: ...
 
 class ObjectiveTerm(_message.Message):
     __slots__ = ("name", "usd")

@@ -195,3 +195,71 @@ class ListFeedsResponse(_message.Message):
     FEEDS_FIELD_NUMBER: _ClassVar[int]
     feeds: _containers.RepeatedCompositeFieldContainer[Feed]
     def __init__(self, feeds: _Optional[_Iterable[_Union[Feed, _Mapping]]] = ...) -> None: ...
+
+class ListTokenPricesRequest(_message.Message):
+    __slots__ = ("backend", "history", "backends")
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    backend: str
+    history: bool
+    backends: int
+    def __init__(self, backend: _Optional[str] = ..., history: bool = ..., backends: _Optional[int] = ...) -> None: ...
+
+class TokenPrice(_message.Message):
+    __slots__ = ("backend", "hardware", "price", "usd_per_mtok_blended", "usd_per_mtok_full", "usd_per_mtok_paid", "usd_per_mtok_amortised", "input_tokens", "output_tokens", "usd", "usd_amortised", "trend", "utilisation", "history")
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    USD_PER_MTOK_BLENDED_FIELD_NUMBER: _ClassVar[int]
+    USD_PER_MTOK_FULL_FIELD_NUMBER: _ClassVar[int]
+    USD_PER_MTOK_PAID_FIELD_NUMBER: _ClassVar[int]
+    USD_PER_MTOK_AMORTISED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USD_FIELD_NUMBER: _ClassVar[int]
+    USD_AMORTISED_FIELD_NUMBER: _ClassVar[int]
+    TREND_FIELD_NUMBER: _ClassVar[int]
+    UTILISATION_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    backend: str
+    hardware: _common_pb2.Hardware
+    price: str
+    usd_per_mtok_blended: float
+    usd_per_mtok_full: float
+    usd_per_mtok_paid: float
+    usd_per_mtok_amortised: float
+    input_tokens: int
+    output_tokens: int
+    usd: float
+    usd_amortised: float
+    trend: float
+    utilisation: float
+    history: _containers.RepeatedCompositeFieldContainer[TokenPricePoint]
+    def __init__(self, backend: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., price: _Optional[str] = ..., usd_per_mtok_blended: _Optional[float] = ..., usd_per_mtok_full: _Optional[float] = ..., usd_per_mtok_paid: _Optional[float] = ..., usd_per_mtok_amortised: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd: _Optional[float] = ..., usd_amortised: _Optional[float] = ..., trend: _Optional[float] = ..., utilisation: _Optional[float] = ..., history: _Optional[_Iterable[_Union[TokenPricePoint, _Mapping]]] = ...) -> None: ...
+
+class TokenPricePoint(_message.Message):
+    __slots__ = ("at", "seconds", "input_tokens", "output_tokens", "usd", "usd_amortised")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USD_FIELD_NUMBER: _ClassVar[int]
+    USD_AMORTISED_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    usd: float
+    usd_amortised: float
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seconds: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd: _Optional[float] = ..., usd_amortised: _Optional[float] = ...) -> None: ...
+
+class ListTokenPricesResponse(_message.Message):
+    __slots__ = ("backends", "backend_count", "replica")
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    backends: _containers.RepeatedCompositeFieldContainer[TokenPrice]
+    backend_count: int
+    replica: str
+    def __init__(self, backends: _Optional[_Iterable[_Union[TokenPrice, _Mapping]]] = ..., backend_count: _Optional[int] = ..., replica: _Optional[str] = ...) -> None: ...

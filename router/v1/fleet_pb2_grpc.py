@@ -50,6 +50,11 @@ class FleetServiceStub(object):
                 request_serializer=router_dot_v1_dot_fleet__pb2.ListFeedsRequest.SerializeToString,
                 response_deserializer=router_dot_v1_dot_fleet__pb2.ListFeedsResponse.FromString,
                 _registered_method=True)
+        self.ListTokenPrices = channel.unary_unary(
+                '/router.v1.FleetService/ListTokenPrices',
+                request_serializer=router_dot_v1_dot_fleet__pb2.ListTokenPricesRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_fleet__pb2.ListTokenPricesResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer(object):
@@ -74,6 +79,13 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTokenPrices(self, request, context):
+        """What a million tokens cost on each backend: by its price, and as paid, over time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +103,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.ListFeeds,
                     request_deserializer=router_dot_v1_dot_fleet__pb2.ListFeedsRequest.FromString,
                     response_serializer=router_dot_v1_dot_fleet__pb2.ListFeedsResponse.SerializeToString,
+            ),
+            'ListTokenPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokenPrices,
+                    request_deserializer=router_dot_v1_dot_fleet__pb2.ListTokenPricesRequest.FromString,
+                    response_serializer=router_dot_v1_dot_fleet__pb2.ListTokenPricesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +192,33 @@ class FleetService(object):
             '/router.v1.FleetService/ListFeeds',
             router_dot_v1_dot_fleet__pb2.ListFeedsRequest.SerializeToString,
             router_dot_v1_dot_fleet__pb2.ListFeedsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokenPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.FleetService/ListTokenPrices',
+            router_dot_v1_dot_fleet__pb2.ListTokenPricesRequest.SerializeToString,
+            router_dot_v1_dot_fleet__pb2.ListTokenPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

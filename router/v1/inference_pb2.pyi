@@ -231,7 +231,7 @@ class SessionHints(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., shared_prefix_tokens: _Optional[int] = ..., prefix_block_hashes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RoutingOptions(_message.Message):
-    __slots__ = ("needs", "slo", "max_cost_usd", "placement", "objective", "workload_class", "session", "priority", "on_stream_break", "idempotency_key", "max_attempts", "explain", "labels")
+    __slots__ = ("needs", "slo", "max_cost_usd", "placement", "objective", "workload_class", "session", "priority", "on_stream_break", "idempotency_key", "max_attempts", "explain", "labels", "service_tier")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,7 @@ class RoutingOptions(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_TIER_FIELD_NUMBER: _ClassVar[int]
     needs: Needs
     slo: _common_pb2.Slo
     max_cost_usd: float
@@ -265,7 +266,8 @@ class RoutingOptions(_message.Message):
     max_attempts: int
     explain: bool
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, needs: _Optional[_Union[Needs, _Mapping]] = ..., slo: _Optional[_Union[_common_pb2.Slo, _Mapping]] = ..., max_cost_usd: _Optional[float] = ..., placement: _Optional[_Union[_common_pb2.Placement, _Mapping]] = ..., objective: _Optional[_Union[Objective, str]] = ..., workload_class: _Optional[str] = ..., session: _Optional[_Union[SessionHints, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., on_stream_break: _Optional[_Union[StreamBreakAction, str]] = ..., idempotency_key: _Optional[str] = ..., max_attempts: _Optional[int] = ..., explain: bool = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    service_tier: str
+    def __init__(self, needs: _Optional[_Union[Needs, _Mapping]] = ..., slo: _Optional[_Union[_common_pb2.Slo, _Mapping]] = ..., max_cost_usd: _Optional[float] = ..., placement: _Optional[_Union[_common_pb2.Placement, _Mapping]] = ..., objective: _Optional[_Union[Objective, str]] = ..., workload_class: _Optional[str] = ..., session: _Optional[_Union[SessionHints, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., on_stream_break: _Optional[_Union[StreamBreakAction, str]] = ..., idempotency_key: _Optional[str] = ..., max_attempts: _Optional[int] = ..., explain: bool = ..., labels: _Optional[_Mapping[str, str]] = ..., service_tier: _Optional[str] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
     __slots__ = ("model", "messages", "prompt", "tools", "tool_choice", "response_format", "sampling", "routing", "end_user", "metadata")
@@ -414,7 +416,7 @@ class Attempt(_message.Message):
     def __init__(self, backend: _Optional[str] = ..., result: _Optional[str] = ..., detail: _Optional[str] = ..., duration_s: _Optional[float] = ..., cost_usd: _Optional[float] = ...) -> None: ...
 
 class Finished(_message.Message):
-    __slots__ = ("reason", "usage", "cost_usd", "energy_j", "timings", "backend", "model", "hardware", "attempts", "request_id", "stop_sequence")
+    __slots__ = ("reason", "usage", "cost_usd", "energy_j", "timings", "backend", "model", "hardware", "attempts", "request_id", "stop_sequence", "carbon_g")
     REASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     COST_USD_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +428,7 @@ class Finished(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CARBON_G_FIELD_NUMBER: _ClassVar[int]
     reason: _common_pb2.FinishReason
     usage: _common_pb2.Usage
     cost_usd: float
@@ -437,7 +440,8 @@ class Finished(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
     request_id: str
     stop_sequence: str
-    def __init__(self, reason: _Optional[_Union[_common_pb2.FinishReason, str]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., cost_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., backend: _Optional[str] = ..., model: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., request_id: _Optional[str] = ..., stop_sequence: _Optional[str] = ...) -> None: ...
+    carbon_g: float
+    def __init__(self, reason: _Optional[_Union[_common_pb2.FinishReason, str]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., cost_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., backend: _Optional[str] = ..., model: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., request_id: _Optional[str] = ..., stop_sequence: _Optional[str] = ..., carbon_g: _Optional[float] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("routed", "rerouted", "delta", "finished")
