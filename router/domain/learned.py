@@ -1,44 +1,186 @@
-"""What was learnt about a backend with a model. Plain typed attributes: it compiles to native code unchanged."""
+"""What was learnt about a backend with a model. Plain typed attributes: it compiles to native code unchanged.
+
+`Belief` is a Bayesian regression on ln(observed / prior), `Tail` the shape of what it leaves over, `Learned` both for
+TTFT and TPOT. They only hold and answer; what changes them is in `router.prediction.learning`.
+"""
 
 from __future__ import annotations
 
 import math
+from array import array
+from typing import Final
 
 from router.domain.live import NEVER
 
+# How far a correction may carry, in the logarithm: e^12 is 160,000 times.
+MAX_CORRECTION: Final = 12.0
+# Standardised residuals that are kept, and from how many on they are used in place of Student's t.
+RESIDUALS: Final = 200
+ENOUGH: Final = 50
+# The distribution of residuals is kept at points this far apart, from -REACH to REACH.
+REACH: Final = 4.0
+PER_UNIT: Final = 4.0
+POINTS: Final = 33
+# Observations that the normal shape counts for beside the real ones.
+NORMAL_WEIGHT: Final = 10.0
+SQRT2: Final = math.sqrt(2.0)
 
-class Learned:
-    """How far a (backend, model) is from its prior: a normal belief about the logarithm of observed over predicted.
 
-    `*_noise` is the variance of one observation, `*_var` of the belief itself. What a forecast needs of them is kept:
-    `*_factor` (mean of observed over prior), `*_spread` (squared coefficient of variation) and `*_sd` (of the
-    logarithm), made anew by `refresh`: a decision reads a belief far more often than an answer changes it.
+class Belief:
+    """z = ln(observed / prior) = w0 + w1 x1 + w2 x2 + e, where w ~ N(w, P) and e ~ N(0, noise).
+
+    `shift` is added to the mean while attempts that have not ended say that it is slower than that. `up` and `down` are
+    the two sums of change detection, `streak` the surprises in a row, negative for those below.
     """
 
-    def __init__(self, *, prior_sd_log: float) -> None:
-        self.prior_var = prior_sd_log * prior_sd_log
-        self.ttft_mean = 0.0
-        self.ttft_var = self.prior_var
-        self.ttft_noise = 0.0625
-        self.tpot_mean = 0.0
-        self.tpot_var = self.prior_var
-        self.tpot_noise = 0.0025
+    def __init__(self, *, intercept_sd: float, slope_sd: float, noise_sd: float) -> None:
+        self.intercept_var = intercept_sd * intercept_sd
+        self.slope_var = slope_sd * slope_sd
+        self.w0 = 0.0
+        self.w1 = 0.0
+        self.w2 = 0.0
+        self.p00 = self.intercept_var
+        self.p01 = 0.0
+        self.p02 = 0.0
+        self.p11 = self.slope_var
+        self.p12 = 0.0
+        self.p22 = self.slope_var
+        self.noise = noise_sd * noise_sd
+        self.shift = 0.0
+        self.up = 0.0
+        self.down = 0.0
+        self.streak = 0
+        self.count = 0
+
+    def base(self, x1: float, x2: float) -> float:
+        """Expected z by what has ended."""
+        return self.w0 + self.w1 * x1 + self.w2 * x2
+
+    def mean(self, x1: float, x2: float) -> float:
+        """Expected z by all that is known; within bounds, so that its exponential is finite."""
+        z = self.w0 + self.w1 * x1 + self.w2 * x2 + self.shift
+        return min(MAX_CORRECTION, max(-MAX_CORRECTION, z))
+
+    def variance(self, x1: float, x2: float) -> float:
+        """Variance of the z of one more observation."""
+        return (
+            self.p00
+            + 2.0 * (self.p01 * x1 + self.p02 * x2)
+            + x1 * (self.p11 * x1 + 2.0 * self.p12 * x2)
+            + self.p22 * x2 * x2
+            + self.noise
+        )
+
+    def reopen(self) -> None:
+        """What is believed may no longer hold: as uncertain as in the beginning, about the same mean."""
+        self.p00 = self.intercept_var
+        self.p11 = self.p22 = self.slope_var
+        self.p01 = self.p02 = self.p12 = 0.0
+        self.up = self.down = 0.0
+        self.streak = 0
+
+
+class Tail:
+    """The distribution of standardised residuals, (z - mean) / sd: the last `RESIDUALS` of them.
+
+    Student's t with n + 3 degrees of freedom while there are fewer than `ENOUGH`, then their own distribution.
+    """
+
+    def __init__(self) -> None:
+        self._ring = array("f")
+        self._next = 0
+        self._counts = array("H")
+        self._table = array("f")
+        self._fresh = False
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def add(self, residual: float) -> None:
+        """Takes one more; the oldest goes when there are enough."""
+        ring = self._ring
+        if not self._counts:
+            self._counts = array("H", [0] * (POINTS + 1))
+        if len(ring) < RESIDUALS:
+            ring.append(residual)
+        else:
+            self._counts[_cell(ring[self._next])] -= 1
+            ring[self._next] = residual
+            self._next = (self._next + 1) % RESIDUALS
+        # By what the ring holds: rounded to single precision it may lie in another cell.
+        self._counts[_cell(ring[self._next - 1] if len(ring) == RESIDUALS else ring[-1])] += 1
+        self._fresh = False
+
+    def within(self, t: float) -> float:
+        """P(residual <= t)."""
+        n = len(self._ring)
+        if n < ENOUGH:
+            nu = n + 3.0
+            # Abramowitz and Stegun 26.7.8: within 0.01 of Student's t for 3 degrees of freedom and more.
+            t *= (1.0 - 0.25 / nu) / math.sqrt(1.0 + t * t / (2.0 * nu))
+            return 0.5 * math.erfc(-t / SQRT2)
+        if not self._fresh:
+            self._refresh()
+        table = self._table
+        place = (t + REACH) * PER_UNIT
+        if place <= 0.0:
+            return table[0] * math.exp(max(-700.0, place / PER_UNIT))
+        if place >= POINTS - 1.0:
+            return 1.0 - (1.0 - table[POINTS - 1]) * math.exp(max(-700.0, (POINTS - 1.0 - place) / PER_UNIT))
+        cell = int(place)
+        below = table[cell]
+        return below + (place - cell) * (table[cell + 1] - below)
+
+    def quantile(self, q: float) -> float:
+        """The t at which `within` is q; for reports, since it searches."""
+        low, high = -64.0, 64.0
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            if self.within(middle) < q:
+                low = middle
+            else:
+                high = middle
+        return 0.5 * (low + high)
+
+    def _refresh(self) -> None:
+        """The table of P(residual <= t), with the normal one for a few observations: never 0, never 1, never flat."""
+        total = len(self._ring) + NORMAL_WEIGHT
+        self._table = array("f", [0.0] * POINTS)
+        below = 0
+        for cell in range(POINTS):
+            below += self._counts[cell]
+            normal = 0.5 * math.erfc((REACH - cell / PER_UNIT) / SQRT2)
+            self._table[cell] = (below + NORMAL_WEIGHT * normal) / total
+        self._fresh = True
+
+
+def _cell(residual: float) -> int:
+    """Which interval of the table a residual lies in: 0 below the first point, POINTS above the last."""
+    place = (residual + REACH) * PER_UNIT
+    if place <= 0.0:
+        return 0
+    return POINTS if place > POINTS - 1.0 else math.ceil(place)
+
+
+class Learned:
+    """How far a (backend, model) is from its prior. `observations` are answers, `updated_at` the last change.
+
+    `tokens_per_event` is what its events of output hold, 0 while unknown. `in_time_started_at` is when the attempt
+    began that got its first token in time and began last: an older one that still waits says nothing of the backend.
+    """
+
+    def __init__(
+        self,
+        *,
+        prior_sd_log: float,
+        slope_sd_log: float = 0.15,
+        ttft_noise_sd: float = 0.25,
+        tpot_noise_sd: float = 0.05,
+    ) -> None:
+        self.ttft = Belief(intercept_sd=prior_sd_log, slope_sd=slope_sd_log, noise_sd=ttft_noise_sd)
+        self.tpot = Belief(intercept_sd=prior_sd_log, slope_sd=slope_sd_log, noise_sd=tpot_noise_sd)
+        self.tail = Tail()
         self.observations = 0
         self.updated_at = NEVER
-        self.ttft_factor = 1.0
-        self.ttft_spread = 0.0
-        self.ttft_sd = 1.0
-        self.tpot_factor = 1.0
-        self.tpot_spread = 0.0
-        self.tpot_sd = 1.0
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Brings the kept figures up to date."""
-        ttft, tpot = self.ttft_var + self.ttft_noise, self.tpot_var + self.tpot_noise
-        self.ttft_factor = math.exp(self.ttft_mean + 0.5 * ttft)
-        self.ttft_spread = math.exp(ttft) - 1.0
-        self.ttft_sd = math.sqrt(ttft)
-        self.tpot_factor = math.exp(self.tpot_mean + 0.5 * tpot)
-        self.tpot_spread = math.exp(tpot) - 1.0
-        self.tpot_sd = math.sqrt(tpot)
+        self.tokens_per_event = 0.0
+        self.in_time_started_at = NEVER

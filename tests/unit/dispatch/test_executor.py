@@ -244,7 +244,7 @@ async def test_learning_follows_what_was_observed(make_rig: MakeRig) -> None:
     await rig.serve()
     learned = rig.fleet.row("a", "m").learned
     assert learned.observations == 1
-    assert learned.tpot_mean > 0.0
+    assert learned.tpot.w0 > 0.0
 
 
 def _ask() -> GenerateRequest:

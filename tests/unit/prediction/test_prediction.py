@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 
 import pytest
 
@@ -13,10 +12,8 @@ from router.domain.learned import Learned
 from router.domain.live import Live
 from router.domain.pricing import Price
 from router.domain.rows import Row, Shape
-from router.prediction import learning
 from router.prediction.energy import energy_j
 from router.prediction.money import rent_usd
-from router.prediction.output_length import OutputLength
 from router.prediction.physics import speed
 from router.prediction.predictor import forecast, p_within
 
@@ -113,45 +110,6 @@ def shape(**fields: float) -> Shape:
     return Shape(**(base | fields), batch=False, quality_task="*")
 
 
-def test_learning_converges_on_a_backend_that_is_slower_than_its_prior() -> None:
-    """A backend at twice its predicted times is predicted right after five observations, with a narrower belief."""
-    row = make_row()
-    rng = random.Random(3)
-    before = forecast(row, shape(), 100.0)
-    for n in range(5):
-        learning.observe(
-            row.learned,
-            prior_ttft_s=0.1,
-            prior_tpot_s=0.01,
-            ttft_s=0.2 * math.exp(rng.gauss(0.0, 0.05)),
-            tpot_s=0.02 * math.exp(rng.gauss(0.0, 0.02)),
-            now=float(n),
-        )
-    after = forecast(row, shape(), 100.0)
-    assert after.tpot_s / before.tpot_s == pytest.approx(2.0, rel=0.15)
-    assert row.learned.tpot_var < 0.04
-
-
-def test_what_was_learnt_fades_without_traffic() -> None:
-    """After hours of silence the belief is near the prior again, and as wide."""
-    learned = Learned(prior_sd_log=0.35)
-    for n in range(20):
-        learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=0.3, tpot_s=0.03, now=float(n))
-    narrow = learned.tpot_var
-    learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=None, tpot_s=0.01, now=40_000.0)
-    assert learned.tpot_mean < 0.2
-    assert learned.tpot_var > narrow
-
-
-def test_one_outlier_does_not_ruin_the_belief() -> None:
-    """A single answer that took a hundred times as long moves the mean by a bounded amount."""
-    learned = Learned(prior_sd_log=0.2)
-    for n in range(50):
-        learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=0.1, tpot_s=0.01, now=float(n))
-    learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=10.0, tpot_s=1.0, now=51.0)
-    assert learned.tpot_mean < 0.3
-
-
 def test_probabilities_follow_the_log_normal() -> None:
     """Half of the mass lies below the median, none below zero, and an objective that was not asked for is met."""
     sd = 0.5
@@ -159,16 +117,6 @@ def test_probabilities_follow_the_log_normal() -> None:
     assert p_within(median, 1.0, sd) == pytest.approx(0.5)
     assert p_within(0.0, 1.0, sd) == 0.0
     assert forecast(make_row(), shape(), 100.0).p_ttft == 1.0
-
-
-def test_what_a_forecast_reads_is_what_the_belief_says() -> None:
-    """The kept figures of a belief are its mean and spread, also after it has changed."""
-    learned = Learned(prior_sd_log=0.35)
-    learning.observe(learned, prior_ttft_s=0.1, prior_tpot_s=0.01, ttft_s=0.3, tpot_s=0.02, now=0.0)
-    var = learned.ttft_var + learned.ttft_noise
-    assert learned.ttft_factor == pytest.approx(math.exp(learned.ttft_mean + 0.5 * var))
-    assert learned.ttft_spread == pytest.approx(math.exp(var) - 1.0)
-    assert learned.ttft_sd == pytest.approx(math.sqrt(var))
 
 
 def test_queueing_begins_when_the_slots_are_taken() -> None:
@@ -213,16 +161,3 @@ def test_energy_per_token_is_near_the_measured_figures() -> None:
         tpot = row.speed.tpot_s(batch, 600.0)
         gpu = energy_j(row, 0.0, 1.0, tpot, batch - 1.0) / 1.4 / 1.2
         assert gpu == pytest.approx(measured, rel=0.35)
-
-
-def test_output_length_is_learnt_and_cut_off() -> None:
-    """Short answers pull the estimate down; the caller's limit bounds it; the table is bounded."""
-    lengths = OutputLength()
-    prior = lengths.expected("m", 1e6)
-    for _ in range(100):
-        lengths.observe("m", 20)
-    assert lengths.expected("m", 1e6) < 0.3 * prior
-    assert lengths.expected("m", 5.0) == 5.0
-    for n in range(5000):
-        lengths.observe(f"m{n}", 10)
-    assert len(lengths._sums) == 4096

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.domain.fleet import Backend, Capability, Health, Parameter, PrivacyLevel, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.learned import Learned
+from router.domain.length import Length
 from router.domain.live import Live
 from router.domain.policies import WorkloadClass
 from router.domain.pricing import Price
@@ -77,7 +78,7 @@ def rank(rows: list[Row], profile: RequestProfile | None = None, *, seed: int = 
         scheduler.shape_of(profile, WORKLOAD, time_left_s=1e9),
         Weights(WORKLOAD),
         predict=forecasts,
-        output_tokens=lambda _model, most: min(160.0, most),
+        length_of=lambda _model, shape: Length(min(160.0, shape.max_output_tokens)),
         uniform=random.Random(seed).random,
         now=0.0,
     )
