@@ -138,8 +138,7 @@ async def test_what_is_known_of_a_backend_counts_on_both_sides() -> None:
     router = Router(a=10.0, b=10.0)
     slow = router.fleet.row("a", "m")
     assert slow is not None
-    slow.learned.ttft_mean = 2.0
-    slow.learned.refresh()
+    slow.learned.ttft.w0 = 2.0
     router.fleet.members["a"].live.failure_rate = 0.5
     router.decide(10)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from router.domain.policies import Policies
 from router.domain.pricing import Price, Window, books
 from router.domain.rows import Forecast, Row
 from router.domain.snapshot import FleetSnapshot
-from router.prediction import predictor
+from router.prediction import learning, predictor
 
 CATALOGUE = Catalogue(
     hardware={
@@ -175,7 +176,8 @@ def test_a_price_per_hour_becomes_one_per_token_by_predicted_throughput() -> Non
     prior_ttft_s, tpot_s = predictor.prior_times(
         row, input_tokens=REFERENCE_INPUT, output_tokens=REFERENCE_OUTPUT, batch=0.0
     )
-    tpot_s *= row.learned.tpot_factor
+    x1, x2 = learning.tpot_features(0.0, REFERENCE_INPUT + 0.5 * REFERENCE_OUTPUT)
+    tpot_s *= math.exp(row.learned.tpot.mean(x1, x2) + 0.5 * row.learned.tpot.variance(x1, x2))
     busy_s = row.speed.prefill_token_s * REFERENCE_INPUT + REFERENCE_OUTPUT * tpot_s
 
     alone = seen.view().usd_per_mtok
@@ -193,8 +195,7 @@ def test_what_was_learnt_of_speed_moves_the_price_of_a_token() -> None:
     seen = see(backend("a"), prices=(Price(backend="a", usd_per_hour=3.6),))
     before = seen.view().usd_per_mtok
     learned = seen.row("a").learned
-    learned.tpot_mean += 0.6931
-    learned.refresh()
+    learned.tpot.w0 += 0.6931
 
     after = seen.view().usd_per_mtok
 
