@@ -10,8 +10,9 @@ from router.clock import Clock
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.events import Finished, ModelListing, Pick, ServeEvent
 from router.dispatch.executor import Executor
-from router.dispatch.feedback import Feedback
+from router.dispatch.feedback import OK, Feedback
 from router.dispatch.fleet import Fleet
+from router.dispatch.grades import Grades
 from router.dispatch.picks import Picks
 from router.dispatch.recording import Meter, Recent
 from router.dispatch.tenants import NOBODY, Tenants
@@ -22,7 +23,7 @@ from router.domain.live import NEVER
 from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
 from router.domain.why import WhyNot
-from router.errors import RouterError
+from router.errors import NotFound, RouterError
 from router.resilience.admission import Admission
 from router.resilience.tenant_gate import Ticket
 from router.scheduling import reporting
@@ -63,6 +64,7 @@ class Director:
         self._meter = meter
         self._recent = recent
         self._picks = Picks(feedback, capacity=admission.max_in_flight)
+        self._grades = Grades(fleet.quality)
 
     async def serve(self, request: GenerateRequest, profile: RequestProfile) -> AsyncGenerator[ServeEvent]:
         """Serves one request. Close the generator (`contextlib.aclosing`) to cancel it.
@@ -89,6 +91,7 @@ class Director:
             self._admission.leave(profile, answered=outcome is not None)
             self._metrics.request(result, outcome)
             self._settle(ticket, attempts)
+            self._remember(profile, attempts)
             if self._recent is not None and plan is not None:
                 self._recent.record(profile, plan, outcome, result)
 
@@ -121,6 +124,11 @@ class Director:
         ticket.settle(tokens, sum(a.cost_usd for a in attempts), self._clock.time())
         if self._meter is not None and attempts:
             self._meter.record(ticket.tenant, attempts)
+
+    def _remember(self, profile: RequestProfile, attempts: Sequence[AttemptOutcome]) -> None:
+        """An answer may be graded by who got it."""
+        if attempts and attempts[-1].result == OK:
+            self._grades.answered(profile.request_id, profile.tenant, attempts[-1].model, profile.task)
 
     def explain(self, profile: RequestProfile) -> Decision:
         """What `serve` would decide now, whole, and nothing done.
@@ -167,6 +175,11 @@ class Director:
         if attempt is None:
             self._decider.require(plan)
             raise AssertionError  # pragma: no cover - require raises for an empty plan
+
+        def ended(attempts: Sequence[AttemptOutcome]) -> None:
+            self._settle(ticket, attempts)
+            self._remember(profile, attempts)
+
         ttl = self._fleet.policies.dispatch.pick_ttl_s
         offered = ordered[: plan.decision.max_attempts]
         self._picks.add(
@@ -175,7 +188,7 @@ class Director:
             offered[1:],
             now + ttl,
             tenant=profile.tenant,
-            ended=lambda attempts: self._settle(ticket, attempts),
+            ended=ended,
         )
         if self._recent is not None:
             self._recent.record(profile, plan, None, "PICKED")
@@ -188,13 +201,21 @@ class Director:
         )
 
     def report(self, report: PickReport) -> None:
-        """Takes in how a pick went.
+        """Takes in how a pick went, and how good an answer was.
 
         Raises:
             NotFound, InvalidRequest: see `Picks.report`.
         """
         self._picks.expire(self._clock.monotonic())
-        self._picks.report(report)
+        try:
+            self._picks.report(report)
+        except NotFound:
+            # A grade may come later than the report, and for a request that was served here.
+            if report.quality is None or not self._grades.grade(report.pick_id, report.tenant, report.quality):
+                raise
+            return
+        if report.quality is not None:
+            self._grades.grade(report.pick_id, report.tenant, report.quality)
 
     def live(self, backend_id: str) -> LiveLoad:
         """What this replica sees of a backend beside the snapshot."""

@@ -26,7 +26,9 @@ from router.domain.learned import Learned
 from router.domain.live import NEVER, Live
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
+from router.domain.quality import Quality
 from router.domain.rows import EVERYTHING, Row, capability_mask, parameter_mask
+from router.domain.sites import Grids
 from router.domain.snapshot import FleetSnapshot
 from router.domain.wires import WITHOUT, Wires
 from router.errors import UnknownModel
@@ -78,12 +80,15 @@ class Fleet:
         self._applied = FleetSnapshot()
         self._prices = PricesInForce()
         self._learned: dict[tuple[str, str], Learned] = {}
+        # By model: whoever serves it, its answers are as good.
+        self._quality: dict[str, Quality] = {}
         self._rows: dict[tuple[str, str], Row] = {}
         self._sources: dict[tuple[str, str], tuple[object, ...]] = {}
         # By model, then by backend.
         self._by_model: dict[str, dict[str, Row]] = {}
         self._by_name: dict[str, list[Row]] = {}
         self._families = _families(wires or {})
+        self._grids = Grids(catalogue.places)
 
     @property
     def snapshot(self) -> FleetSnapshot:
@@ -163,6 +168,18 @@ class Fleet:
         """Rows by model."""
         return {model: list(rows.values()) for model, rows in self._by_model.items()}
 
+    def keep_grids(self, unix: float) -> None:
+        """Sets how dirty each region's electricity is to the hour."""
+        self._grids.keep(unix)
+
+    def quality(self, model: str) -> Quality:
+        """What is believed of the answers of a model of this fleet."""
+        known = self._quality.get(model)
+        if known is None:
+            facts = self.catalogue.models.get(model)
+            known = self._quality[model] = Quality(facts.quality if facts is not None else ())
+        return known
+
     def _take(self, snapshot: FleetSnapshot, backend: Backend, now: float) -> None:
         """Makes the rows of one backend anew, where anything in them has changed."""
         old = self.members.get(backend.id)
@@ -200,6 +217,9 @@ class Fleet:
             old.rate_limit = self._rate_limit(old.live, backend)
             return old
         live = old.live if old is not None else Live()
+        if old is None and self._applied.backends:
+            # It joins others that are at work, so nothing depends on it at once.
+            live.joined_at = self._clock.monotonic()
         # Another address or credential is another account: what its vendor said of its limits is of the former one.
         live.requests_left_until = live.tokens_left_until = NEVER
         live.unusable_reason = ""
@@ -266,7 +286,10 @@ class Fleet:
                 count=backend.hardware_count,
                 bytes_per_weight=served.bytes_per_weight or 2.0,
             )
+        site, grid = self._grids.of(backend.id, backend.region, self._clock.time())
         return Row(
+            at_the_wall=site.at_the_wall,
+            grid=grid,
             backend=backend,
             model=served.model,
             upstream_model=served.name_upstream,
@@ -279,6 +302,7 @@ class Fleet:
             usable=member.adapter is not None,
             live=member.live,
             learned=learned,
+            quality=self.quality(served.model),
             family=self._families.get((backend.wire, backend.profile), EVERYTHING)
             & ~(_unread(model) | _refused(backend)),
         )

@@ -29,8 +29,9 @@ from router.state.writes import Judgement
 log = structlog.get_logger(__name__)
 # One write holds this many at most: the store does nothing else meanwhile.
 MAX_WRITTEN_AT_ONCE = 256
-# A probe writes what it changed unless something was written this long ago: then it goes with the next sweep, together
-# with what other probes have found by then. In a new fleet every backend changes at once.
+# A probe writes what it changed unless somebody looked for what to write this long ago: then it goes with the next look,
+# together with what other probes have found by then. In a new fleet every backend changes at once, and while nothing
+# can be written all of them stay to be looked at.
 GATHER_S = 0.05
 # What was written is not written again until it had the time to come back through the change stream.
 COMES_BACK_S = 2.0
@@ -98,7 +99,7 @@ class FleetHealth:
         # Judged otherwise than the fleet agrees; being written; on what version it was written last, and when.
         self._unsaid: set[str] = set()
         self._writing: set[str] = set()
-        self._told_at = NEVER
+        self._looked_at = NEVER
         self._written: dict[str, tuple[int, float]] = {}
         # What the rows have instead of the snapshot's, because it could not be written, and the snapshot it was put on.
         self._own_view: dict[str, Health] = {}
@@ -157,7 +158,7 @@ class FleetHealth:
                 continue
             if self._blocked or backend_id in self._own_view:
                 own_view[backend_id] = machine.health
-        if not self._writing and any(map(self._to_be_told, self._unsaid)):
+        if not (self._writing or self._blocked) and any(map(self._to_be_told, self._unsaid)):
             spawn(self._tell())
         if own_view != self._own_view or (own_view and self._view.snapshot is not self._put_on):
             self._own_view = own_view
@@ -171,16 +172,16 @@ class FleetHealth:
         self._fleet.apply(replace(snapshot, health=snapshot.health | own) if own else snapshot)
 
     async def tell(self) -> None:
-        """Writes for everybody what this replica judges otherwise than was agreed, if it can and nothing just was."""
-        if self._clock.monotonic() - self._told_at >= GATHER_S:
+        """Writes for everybody what this replica judges otherwise than was agreed, if it can and nobody just looked."""
+        if self._unsaid and self._clock.monotonic() - self._looked_at >= GATHER_S:
             await self._tell()
 
     async def _tell(self) -> None:
-        while not self._writing:
+        while not (self._writing or self._blocked):
+            self._looked_at = self._clock.monotonic()
             untold = list(islice(filter(self._to_be_told, self._unsaid), MAX_WRITTEN_AT_ONCE))
             if not untold:
                 return
-            self._told_at = self._clock.monotonic()
             self._writing.update(untold)
             try:
                 await self._write([self._judgement(backend_id) for backend_id in untold])
@@ -217,7 +218,7 @@ class FleetHealth:
         return not self._view.connected or (self._leases is not None and not self._leases.current)
 
     def _to_be_told(self, backend_id: str) -> bool:
-        if self._blocked or backend_id in self._writing:
+        if backend_id in self._writing:
             return False
         agreed = self._agreed(backend_id)
         if agreed.state is self._machines[backend_id].state:
@@ -236,6 +237,9 @@ class FleetHealth:
             say(name, backend=backend_id, reason=machine.health.reason, evidence=machine.health.evidence)
         live.ejected = machine.taken_out
         live.ejected_reason = machine.health.reason if machine.taken_out else ""
+        if live.warming and state is not HealthState.WARMING and live.joined_at > NEVER:
+            # It was loading until now: its first minute begins.
+            live.joined_at = self._clock.monotonic()
         live.warming = state is HealthState.WARMING
         if state is HealthState.SUSPECT:
             self._suspects.add(backend_id)

@@ -13,6 +13,7 @@ from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend
 from router.domain.live import Live
 from router.domain.policies import DispatchPolicy, Policies
+from router.domain.quality import Quality
 from router.domain.snapshot import FleetSnapshot
 from router.domain.wires import Wires
 from router.resilience.breaker import Breaker
@@ -39,6 +40,9 @@ class SupposedFleet(Fleet):
         )
         self._real = real
         self._usable = usable
+
+    def quality(self, model: str) -> Quality:
+        return self._real.quality(model) if self._real is not None else super().quality(model)
 
     def _member(self, backend: Backend) -> Member:
         if self._real is not None:

@@ -17,7 +17,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickReport:
-    """How a picked request went, as its caller says; `result` is "OK" or a reason code, `backend` "" the choice."""
+    """How a picked request went, as its caller says; `result` is "OK" or a reason code, `backend` "" the choice.
+
+    `quality` is how good the answer was, from 0 to 1.
+    """
 
     pick_id: str
     tenant: str = "default"
@@ -27,6 +30,7 @@ class PickReport:
     e2e_s: float | None = None
     usage: TokenUsage | None = None
     retry_after_s: float | None = None
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

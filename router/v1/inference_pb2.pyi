@@ -506,7 +506,7 @@ class PickResponse(_message.Message):
     def __init__(self, pick_id: _Optional[str] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., fallbacks: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., decision: _Optional[_Union[_common_pb2.Decision, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("pick_id", "backend", "result", "ttft_s", "e2e_s", "usage", "retry_after")
+    __slots__ = ("pick_id", "backend", "result", "ttft_s", "e2e_s", "usage", "retry_after", "quality")
     PICK_ID_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
@@ -514,6 +514,7 @@ class ReportRequest(_message.Message):
     E2E_S_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
     pick_id: str
     backend: str
     result: str
@@ -521,7 +522,8 @@ class ReportRequest(_message.Message):
     e2e_s: float
     usage: _common_pb2.Usage
     retry_after: _duration_pb2.Duration
-    def __init__(self, pick_id: _Optional[str] = ..., backend: _Optional[str] = ..., result: _Optional[str] = ..., ttft_s: _Optional[float] = ..., e2e_s: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    quality: float
+    def __init__(self, pick_id: _Optional[str] = ..., backend: _Optional[str] = ..., result: _Optional[str] = ..., ttft_s: _Optional[float] = ..., e2e_s: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., quality: _Optional[float] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
     __slots__ = ()

@@ -32,6 +32,7 @@ def decode_report(message: pb.ReportRequest, *, tenant: str = DEFAULT_TENANT) ->
     if message.HasField("retry_after"):
         wait = message.retry_after
         retry_after_s = checks.number("retry_after", wait.seconds + wait.nanos * 1e-9, low=0)
+    quality = checks.number("quality", message.quality, low=0, high=1) if message.HasField("quality") else None
     checks.raise_any()
     return PickReport(
         pick_id=message.pick_id,
@@ -42,6 +43,7 @@ def decode_report(message: pb.ReportRequest, *, tenant: str = DEFAULT_TENANT) ->
         e2e_s=e2e_s,
         usage=_usage(message.usage) if message.HasField("usage") else None,
         retry_after_s=retry_after_s,
+        quality=quality,
     )
 
 
