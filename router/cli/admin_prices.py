@@ -15,14 +15,24 @@ from router.cli.rpc import ADMIN_TIMEOUT_S, admin_address_option, admin_stub, co
 from router.cli.show import enum_name, print_message, print_table
 from router.clock import SystemClock
 from router.domain.price_rules import AMOUNTS
+from router.domain.price_tiers import AMOUNTS as TIER_AMOUNTS
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Window
 from router.settings import quantity as q
+from router.settings.price_tiers import parse_tier, tier_text
 from router.settings.price_windows import parse_window, window_text
 from router.settings.prices import unix_of
 from router.v1 import admin_pb2
 from router.v1.admin_pb2_grpc import AdminServiceStub
 
-FIELDS = (*AMOUNTS, "elastic_fraction", "electricity_usd_per_kwh", "batch_discount")
+FIELDS = (
+    *AMOUNTS,
+    "elastic_fraction",
+    "electricity_usd_per_kwh",
+    "batch_discount",
+    "preemptions_per_hour",
+    "restart_usd",
+)
 # A change by more than this is asked about: a slip of the decimal point costs more than the question.
 ASK_BEYOND = 100.0
 
@@ -133,8 +143,13 @@ def _terms(price: admin_pb2.Price) -> str:
         parts.append(f"${price.electricity_usd_per_kwh:g}/kWh")
     if price.batch_discount:
         parts.append(f"batch -{price.batch_discount:.0%}")
+    parts += [tier_text(plain_tier(tier)) for tier in price.tiers]
     if price.spot:
         parts.append("spot")
+    if price.preemptions_per_hour:
+        parts.append(f"{price.preemptions_per_hour:g} preemptions/h")
+    if price.restart_usd:
+        parts.append(f"${price.restart_usd:g}/restart")
     parts += [window_text(_window(window)) for window in price.schedule]
     return "; ".join(parts) or "-"
 
@@ -163,6 +178,24 @@ def _age(age_s: float) -> str:
         if age_s >= 2.0 * seconds:
             return f"{age_s / seconds:.0f} {unit}"
     return f"{age_s:.0f} s"
+
+
+def plain_tier(message: admin_pb2.PriceTier) -> PriceTier:
+    return PriceTier(
+        service=message.service,
+        above_tokens=message.above_tokens,
+        factor=message.factor if message.HasField("factor") else 1.0,
+        **{name: getattr(message, name) if message.HasField(name) else None for name in TIER_AMOUNTS},
+    )
+
+
+def tier_message(tier: PriceTier) -> admin_pb2.PriceTier:
+    return admin_pb2.PriceTier(
+        service=tier.service,
+        above_tokens=tier.above_tokens,
+        factor=tier.factor,
+        **{name: getattr(tier, name) for name in TIER_AMOUNTS},
+    )
 
 
 def _window(message: admin_pb2.PriceWindow) -> Window:
@@ -196,6 +229,17 @@ def _window(message: admin_pb2.PriceWindow) -> Window:
     metavar="WINDOW",
     help='A time of day with a factor: "mon-fri 18:00-08:00 Europe/Berlin x0.5". May be given again.',
 )
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    callback=_checked(parse_tier),
+    metavar="ROW",
+    help='A row of a service or of long prompts: "flex x0.5", ">200000 input=2.5 output=15". May be given again.',
+)
+@click.option("--no-tiers", is_flag=True, help="One row for every service and length.")
+@click.option("--preemptions", "preemptions_per_hour", type=click.FloatRange(min=0), help="An hour, of spot capacity.")
+@click.option("--restart", "restart_usd", **_USD, help="Dollars of each, beyond doing the request again.")
 @click.option("--no-schedule", is_flag=True, help="The same price all day.")
 @click.option("--spot/--no-spot", default=None, help="It may change at any time, and the capacity may be taken away.")
 @click.option("--source", help="Where the price is from.")
@@ -206,13 +250,14 @@ def _window(message: admin_pb2.PriceWindow) -> Window:
 @json_option
 def set_price(
     *, backend: str, model: str, effective: float | None, expires: float | None, schedule: list[Window],
-    no_schedule: bool, spot: bool | None, source: str | None, replace: bool, yes: bool, expected_version: int | None,
+    no_schedule: bool, tiers: list[PriceTier], no_tiers: bool, spot: bool | None, source: str | None, replace: bool,
+    yes: bool, expected_version: int | None,
     address: str, as_json: bool, **amounts: Any
 ) -> None:  # fmt: skip
     """Sets the price of a BACKEND by hand, or changes the parts of it that are given. It outranks all others."""
     given = {name: amounts[name] for name in FIELDS if amounts[name] is not None}
-    if not given and not schedule and not no_schedule and spot is None:
-        raise click.UsageError("give at least one price, --schedule or --spot")
+    if not (given or schedule or no_schedule or tiers or no_tiers) and spot is None:
+        raise click.UsageError("give at least one price, --tier, --schedule or --spot")
     with connected(address, as_json=as_json) as channel:
         stub = admin_stub(channel)
         holds, version = _current(stub, backend, model)
@@ -227,6 +272,9 @@ def set_price(
         if schedule or no_schedule:
             del price.schedule[:]
             price.schedule.extend(_window_message(window) for window in schedule)
+        if tiers or no_tiers:
+            del price.tiers[:]
+            price.tiers.extend(map(tier_message, tiers))
         if spot is not None:
             price.spot = spot
         for name, unix in (("effective_at", effective), ("expires_at", expires)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.domain.price_feed import FeedSettings
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Source
 
 
@@ -22,8 +23,8 @@ class FeedFailed(Exception):
 class Quote:
     """What a feed says about one backend, or about one model on it. Nothing in it is believed before `guard` has.
 
-    It is the whole price: what is absent is not charged. Only `batch_discount` None, and what a feed cannot know (the
-    share that is elastic, the electricity), stay as they were.
+    It is the whole price: what is absent is not charged. Only `batch_discount` and `tiers` None, and what a feed cannot
+    know (the share that is elastic, the electricity, how often capacity is taken away), stay as they were.
 
     Attributes:
         backend: its id.
@@ -45,6 +46,7 @@ class Quote:
     usd_per_hour: float | None = None
     batch_discount: float | None = None
     spot: bool = False
+    tiers: tuple[PriceTier, ...] | None = None
     quoted_at: float | None = None
     source: str = ""
     problem: str = ""

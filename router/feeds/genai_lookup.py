@@ -24,6 +24,8 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
+# What one price of the router may have (router.domain.price_tiers).
+MAX_TIERS = 32
 # Its name there, and the router's.
 AMOUNTS = {
     "input_mtok": "input_usd_per_mtok",
@@ -32,6 +34,12 @@ AMOUNTS = {
     "output_mtok": "output_usd_per_mtok",
 }
 BATCH = {"processing": "batch"}
+# Services that callers may ask for, and how that package says so. "default" is the standard one, "fast" another name.
+SERVICES: dict[str, dict[str, str]] = {
+    "batch": BATCH,
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+}
 
 
 def main() -> None:
@@ -66,14 +74,35 @@ def look_up(data: DataSnapshot, provider_id: str, url: str, ref: str, now: datet
     if (requests := usd(prices, "requests_kcount")) is not None:
         amounts["request_usd"] = requests / 1000.0
     batch = model.get_prices(now, BATCH)
-    return amounts | {"batch_discount": discount(prices, batch), "name": f"{provider.id}/{model.id}"}
+    tiers = [tier | {"service": "", "above_tokens": above} for above, tier in rows(prices).items() if above]
+    for service, when in SERVICES.items():
+        if any(variant.when == when for variant in model.price_variants or ()):
+            own = rows(model.get_prices(now, when))
+            tiers += [tier | {"service": service, "above_tokens": above} for above, tier in own.items()]
+    more = {"batch_discount": discount(prices, batch), "tiers": tiers[:MAX_TIERS]}
+    return amounts | more | {"name": f"{provider.id}/{model.id}"}
 
 
-def usd(prices: ModelPrice, name: str) -> float | None:
-    """Of a price in tiers by the length of the input the first: the router's requests are short in most cases."""
+def rows(prices: ModelPrice) -> dict[int, dict[str, float]]:
+    """The amounts by the length of the prompt from which they hold; 0 is any."""
+    starts = {0} | {
+        tier.start
+        for theirs in AMOUNTS
+        if isinstance(value := getattr(prices, theirs, None), TieredPrices)
+        for tier in value.tiers
+    }
+    return {
+        start: {ours: amount for theirs, ours in AMOUNTS.items() if (amount := usd(prices, theirs, start)) is not None}
+        for start in sorted(starts)
+    }
+
+
+def usd(prices: ModelPrice, name: str, start: int = 0) -> float | None:
+    """Of a price in tiers by the length of the prompt the one that holds beyond `start` tokens."""
     value = getattr(prices, name, None)
     if isinstance(value, TieredPrices):
-        value = value.base
+        begun = [tier.price for tier in value.tiers if tier.start <= start]
+        value = begun[-1] if begun else value.base
     return None if value is None else float(value)
 
 

@@ -21,6 +21,7 @@ import structlog
 from router.clock import Clock
 from router.domain.fleet import Backend
 from router.domain.price_feed import FeedSettings
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Source
 from router.feeds.contract import FeedFailed, NothingToAsk, Quote
 
@@ -95,6 +96,7 @@ class GenaiPricesFeed:
                 backend=backend,
                 model=model,
                 **{name: found.get(name) for name in _NUMBERS},
+                tiers=tuple(PriceTier(**tier) for tier in found["tiers"]),
                 source=f"genai-prices {answer['version']}, {state}: {found['name']}",
                 fallback=is_second_best,
             )

@@ -16,6 +16,7 @@ from enum import Enum
 from router.domain.fleet import Backend
 from router.domain.price_feed import FeedSettings
 from router.domain.price_rules import AMOUNTS, contradictions
+from router.domain.price_tiers import AMOUNTS as TIER_AMOUNTS
 from router.domain.pricing import Price, PriceBook, Source
 from router.feeds.contract import Quote
 
@@ -107,6 +108,8 @@ def same(old: Price, new: Price) -> bool:
         all(getattr(old, name) == getattr(new, name) for name in AMOUNTS)
         and (old.batch_discount, old.spot, old.elastic_fraction) == (new.batch_discount, new.spot, new.elastic_fraction)
         and old.electricity_usd_per_kwh == new.electricity_usd_per_kwh
+        and (old.tiers, old.preemptions_per_hour, old.restart_usd)
+        == (new.tiers, new.preemptions_per_hour, new.restart_usd)
     )
 
 
@@ -131,6 +134,9 @@ def _nonsense(quote: Quote, settings: FeedSettings, backends: Mapping[str, Backe
             yield f"NEGATIVE: {name} {amount:g}"
         elif amount > MAX_USD.get(name, MAX_USD_PER_MTOK):
             yield f"TOO_LARGE: {name} {amount:g}"
+    for tier in quote.tiers or ():
+        if any((amount := getattr(tier, name)) is not None and amount > MAX_USD_PER_MTOK for name in TIER_AMOUNTS):
+            yield f"TOO_LARGE: tier {tier.service or 'standard'} above {tier.above_tokens} tokens"
     if quote.batch_discount is not None and not 0.0 <= quote.batch_discount <= 1.0:
         yield f"MALFORMED: batch_discount {quote.batch_discount:g}"
     if quote.quoted_at is not None:
@@ -154,6 +160,9 @@ def _price(quote: Quote, known: References, settings: FeedSettings, source_kind:
         source_kind=source_kind,
         feed=settings.name,
         spot=quote.spot,
+        tiers=base.tiers if quote.tiers is None else quote.tiers,
+        preemptions_per_hour=base.preemptions_per_hour,
+        restart_usd=base.restart_usd,
         checked_at=now if quote.quoted_at is None else min(now, quote.quoted_at),
     )
 
@@ -173,8 +182,13 @@ def _misfits(price: Price, known: References) -> Iterator[str]:
 def _jumps(price: Price, known: References, limit: float) -> Iterator[str]:
     for reference in known.known:
         whose = "the last good" if reference is known.own else "the configured"
-        for name in AMOUNTS:
-            old, new = getattr(reference, name), getattr(price, name)
+        rows = {tier.key: tier for tier in reference.tiers}
+        amounts = [(name, getattr(reference, name), getattr(price, name)) for name in AMOUNTS]
+        for tier in price.tiers:
+            if (row := rows.get(tier.key)) is not None:
+                where = f" of {tier.service or 'standard'} above {tier.above_tokens} tokens"
+                amounts += [(name + where, getattr(row, name), getattr(tier, name)) for name in TIER_AMOUNTS]
+        for name, old, new in amounts:
             if old is None or new is None or old == new:
                 continue
             ratio = math.inf if old == 0.0 else new / old

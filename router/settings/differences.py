@@ -18,8 +18,10 @@ import msgspec
 
 from router.domain.audit import DocumentChange
 from router.domain.fleet import PrivacyLevel
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Source
 from router.domain.request import Priority
+from router.settings.price_tiers import tier_text
 from router.settings.yaml_text import read_document
 
 ADD, CHANGE, REMOVE = "add", "change", "remove"
@@ -187,7 +189,9 @@ def _book(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
         for name, value in price.items():
             if name in {"backend", "model", "version", "changed_at", "source_kind", "feed", "effective_at"}:
                 continue
-            if name == "schedule":
+            if name == "tiers":
+                yield f"{prefix}{name}", "; ".join(_tier(tier) for tier in value) or None
+            elif name == "schedule":
                 yield f"{prefix}{name}", "; ".join(_window(window) for window in value) or None
             else:
                 yield from _nested(f"{prefix}{name}", value)
@@ -204,6 +208,11 @@ def _slot(price: dict[str, Any]) -> str:
     if begins is not None:
         label += f"@{_moment(begins)}"
     return f"{label}."
+
+
+def _tier(tier: dict[str, Any]) -> str:
+    """`flex >200000 x0.5`, `priority input=4.25 output=17`."""
+    return tier_text(PriceTier(**{name: tier[name] for name in PriceTier.__slots__ if tier.get(name) is not None}))
 
 
 def _window(window: dict[str, Any]) -> str:

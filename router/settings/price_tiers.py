@@ -1,4 +1,4 @@
-"""Rows of a price for service tiers and long prompts: as entries of prices.yaml, and in one line for the command line."""
+"""Rows of a price for service tiers and long prompts: as entries of prices.yaml, and in one line for commands."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from router.api.wire.checks import Checks
 from router.api.wire.times import timestamp, unix_of
 from router.domain.fleet import Backend
 from router.domain.price_rules import contradictions
+from router.domain.price_tiers import AMOUNTS as TIER_AMOUNTS
+from router.domain.price_tiers import MAX_TIERS, PriceTier
 from router.domain.pricing import MAX_WINDOWS, Price, PriceBook, Source, Window
 from router.v1 import admin_pb2 as pb
 
@@ -32,6 +34,9 @@ def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
     windows: tuple[Window, ...] = ()
     if checks.count("price.schedule", len(message.schedule), MAX_WINDOWS):
         windows = tuple(_window(checks, window, n) for n, window in enumerate(message.schedule))
+    tiers: tuple[PriceTier, ...] = ()
+    if checks.count("price.tiers", len(message.tiers), MAX_TIERS):
+        tiers = tuple(decode_tier(checks, tier, n) for n, tier in enumerate(message.tiers))
     price = Price(
         backend=message.backend,
         model=checks.text("price.model", message.model),
@@ -47,6 +52,9 @@ def decode_price(message: pb.Price, backends: Mapping[str, Backend]) -> Price:
         source=checks.text("price.source", message.source) or "admin",
         source_kind=Source.ADMIN,
         spot=message.spot,
+        tiers=tiers,
+        preemptions_per_hour=_amount(checks, message, "preemptions_per_hour") or 0.0,
+        restart_usd=_amount(checks, message, "restart_usd") or 0.0,
         schedule=windows,
         effective_at=_moment(checks, message, "effective_at"),
         expires_at=_moment(checks, message, "expires_at"),
@@ -76,6 +84,9 @@ def encode_price(
         effective_at=timestamp(price.effective_at),
         expires_at=timestamp(price.expires_at),
         spot=price.spot,
+        tiers=map(encode_tier, price.tiers),
+        preemptions_per_hour=price.preemptions_per_hour or None,
+        restart_usd=price.restart_usd or None,
         schedule=[
             pb.PriceWindow(
                 start_minute=window.start_minute,
@@ -101,6 +112,25 @@ def encode_price(
         age_s=age_s,
         stale=bool(price.feed) and age_s > allowed_s,
         held=price.held,
+    )
+
+
+def encode_tier(tier: PriceTier) -> pb.PriceTier:
+    return pb.PriceTier(
+        service=tier.service,
+        above_tokens=tier.above_tokens,
+        factor=tier.factor,
+        **{name: getattr(tier, name) for name in TIER_AMOUNTS},
+    )
+
+
+def decode_tier(checks: Checks, message: pb.PriceTier, index: int) -> PriceTier:
+    """The row that a message describes; what is wrong with its numbers, `contradictions` says."""
+    return PriceTier(
+        service=checks.text(f"price.tiers[{index}].service", message.service),
+        above_tokens=message.above_tokens,
+        factor=message.factor if message.HasField("factor") else 1.0,
+        **{name: getattr(message, name) if message.HasField(name) else None for name in TIER_AMOUNTS},
     )
 
 
