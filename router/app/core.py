@@ -77,14 +77,22 @@ def build_core(
         policies=settings.policies,
         wires=wires,
     )
+    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic)
+    tenants = Tenants(
+        tenants=lambda: view.snapshot.tenants,
+        policies=lambda: fleet.policies,
+        catalogue=settings.catalogue,
+        clock=clock,
+        replicas=lambda: 1 + int(feedback.busy.peers),
+    )
     decider = Decider(
         fleet=fleet,
         lengths=lengths,
         clock=clock,
         uniform=rng.random,
         age=lambda: view.age_s(clock.monotonic()),
+        money=tenants.money_multiplier,
     )
-    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic)
     policy = settings.policies.dispatch
     budget = RetryBudget(
         ratio=policy.retry_budget_ratio,
@@ -93,13 +101,6 @@ def build_core(
         now=clock.monotonic(),
     )
     admission = Admission(max_in_flight=policy.max_in_flight)
-    tenants = Tenants(
-        tenants=lambda: view.snapshot.tenants,
-        policies=lambda: fleet.policies,
-        catalogue=settings.catalogue,
-        clock=clock,
-        replicas=lambda: 1 + int(feedback.busy.peers),
-    )
     director = Director(
         fleet=fleet,
         decider=decider,

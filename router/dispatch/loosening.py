@@ -46,7 +46,7 @@ def loosen(
     if code == filters.CONTEXT:
         return _shorter(row, profile)
     if code == filters.QUALITY:
-        known = filters.quality(row, profile.task)
+        known = row.quality.of(profile.task)
         least = f"the least quality would have to be {known:.2f} (now {profile.minimum_quality or 0.0:.2f})"
         told = _constraint(least, now=profile.minimum_quality, value=known)
         return replace(profile, minimum_quality=known), None, told

@@ -170,6 +170,13 @@ class Tenants:
         clock = self._clock
         return profile, gate.enter(profile.input_tokens, clock.monotonic(), clock.time(), away=self._away)
 
+    def money_multiplier(self, tenant_id: str) -> float:
+        """What a dollar counts for a tenant, 1 to 100; 1 for one without a budget."""
+        member = self._members.get(tenant_id)
+        if member is None or not member.gate.budgets:
+            return 1.0
+        return member.gate.money_multiplier(self._clock.monotonic(), self._clock.time())
+
     def state(self, tenant_id: str) -> TenantUse:
         """What is known here of a tenant's use; zeros of one that is not there."""
         self._refresh()

@@ -22,6 +22,8 @@ class Live:
     `running` and `waiting` are what the engine said at `scraped_at`, negative when it does not say. `elsewhere` is how
     much that was beyond what all routers had in flight there at that moment; below zero when the engine had not seen
     everything yet.
+
+    `joined_at` is when a backend that came to a fleet at work was first able to serve; it is new for a while after.
     """
 
     def __init__(self) -> None:
@@ -51,6 +53,7 @@ class Live:
         self.ejected = False
         self.ejected_reason = ""
         self.unusable_reason = ""
+        self.joined_at = NEVER
 
     def routed(self) -> float:
         """Sequences that all routers are believed to have in flight there now."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from router.domain.slices import BudgetAsk, BudgetGrant
+from router.resilience.budget_pace import BudgetPace
 from router.resilience.rate_slices import AHEAD_S, ALONE_AFTER_S, EVERY_S, IDLE_ASK_S
 
 ACTIVE_S = 1.0
@@ -55,6 +56,7 @@ class BudgetGate:
         self._usd_per_s = 0.0
         self._spent_then = 0.0
         self._sent: BudgetAsk | None = None
+        self._pace = BudgetPace()
         self.set_limit(budget)
         self._begin("", 0.0)
 
@@ -88,6 +90,12 @@ class BudgetGate:
             self._woken = True
             self._wake()
         return room >= 0.0 or room - cost >= -self.slice
+
+    def money_multiplier(self, now: float, unix: float) -> float:
+        """What a dollar counts, 1 to 100: more while the tenant spends faster than the budget lasts."""
+        self._roll(unix)
+        left_usd, left_s = self.budget - self.total, self._ends_at - unix
+        return self._pace.at(now, spent_usd=self.total, left_usd=left_usd, left_s=left_s)
 
     def take(self, cost: float) -> None:
         self.reserved += cost

@@ -95,6 +95,13 @@ class TenantGate:
         self.in_flight += 1
         return Ticket(self, tokens, usd)
 
+    def money_multiplier(self, now: float, unix: float) -> float:
+        """What a dollar counts for this tenant: by the budget that would be over first."""
+        most = 1.0
+        for budget in self._budgets:
+            most = max(most, budget.money_multiplier(now, unix))
+        return most
+
     def reserve(self, tokens: float, usd: float) -> None:
         """Takes more than was taken at the entry, or gives some back when negative."""
         if self._tokens is not None:
