@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.domain.catalogue import Catalogue
@@ -17,6 +17,7 @@ from router.settings.catalogue import HardwareFile, ModelsFile, build_catalogue
 from router.settings.fleet import FleetFile, build_fleet
 from router.settings.policies import parse_policies
 from router.settings.prices import PricesFile, build_prices
+from router.settings.regions import RegionsFile, build_places
 from router.settings.router_yaml import RouterSettings, router_settings
 from router.settings.strict import ConfigError, Problem, check, read_file, read_text
 from router.settings.tenants import TenantsFile, build_tenants
@@ -50,7 +51,7 @@ def load(
     *,
     wires: Wires | None = None,
 ) -> Settings:
-    """Reads the files of a directory; all but router.yaml and tenants.yaml must exist.
+    """Reads the files of a directory; all but router.yaml, regions.yaml and tenants.yaml must exist.
 
     Args:
         config_dir: where the files are.
@@ -73,6 +74,12 @@ def load(
     models_document = read_file(config_dir, "models.yaml", problems)
     models = check(ModelsFile, models_document, "models.yaml", problems) if models_document else None
     catalogue = build_catalogue(hardware, models, problems)
+
+    if (config_dir / "regions.yaml").exists():
+        regions_document = read_file(config_dir, "regions.yaml", problems)
+        regions = check(RegionsFile, regions_document, "regions.yaml", problems) if regions_document else None
+        if regions is not None:
+            catalogue = replace(catalogue, places=build_places(regions, problems))
 
     backends: list[Backend] = []
     notices: list[str] = []

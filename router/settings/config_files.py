@@ -41,6 +41,7 @@ class ConfigDocument:
 _OF_A_START: tuple[tuple[str, frozenset[str]], ...] = (
     ("hardware.yaml", frozenset({"hardware"})),
     ("models.yaml", frozenset({"models", "aliases"})),
+    ("regions.yaml", frozenset({"regions", "shapes", "world"})),
 )
 _KEYS: dict[FileKind, frozenset[str]] = {
     FileKind.FLEET: frozenset({"backends"}),
