@@ -50,6 +50,7 @@ class Core:
     recent: Recent
     effects: Effects
     overview: Overview
+    feedback: Feedback
 
 
 def build_core(
@@ -129,6 +130,7 @@ def build_core(
         ),
         traffic=traffic,
         recent=recent,
+        feedback=feedback,
         effects=Effects(recent=recent, fleet=fleet, lengths=lengths, clock=clock),
         overview=Overview(
             fleet=fleet,

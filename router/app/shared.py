@@ -119,6 +119,7 @@ async def join(
         leases=leases,
         loads=core.loads,
         forget=core.traffic.forget,
+        tick=core.feedback.tick,
     )
     slices = SliceSync(core.tenants, ValkeySlices(client, **names), clock=clock)
     # Others wait for this replica to say that it runs a new version.

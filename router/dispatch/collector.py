@@ -29,8 +29,10 @@ UTILISATION_GAIN = 1.0 - 2.0 ** (-TICK_S / 60.0)
 LOOK_AGAIN_S = 0.5
 # Intervals after which what an engine said of its load is no longer believed.
 SCRAPE_INTERVALS = 4.0
-# Members looked at before others get the loop.
+# Members looked at, and probes begun, before others get the loop. A probe may end in the same turn of it, and thousands
+# in one turn would keep this replica from hearing the store, which it then thinks away.
 AT_ONCE = 500
+MAX_BEGUN_AT_ONCE = 32
 
 
 class _Watch:
@@ -72,9 +74,11 @@ class Collector:
         leases: LeaseHolder | None = None,
         loads: Loads | None = None,
         forget: Callable[[str], None] = lambda _: None,
+        tick: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._fleet = fleet
         self._forget = forget
+        self._call_on_tick = tick
         self._loads = loads or Loads(fleet=fleet, busy=Busy(), passive=Passive(), clock=clock, replica=replica)
         self._health = FleetHealth(
             fleet=fleet, store=store, view=view, leases=leases, loads=self._loads, clock=clock, replica=replica
@@ -98,13 +102,16 @@ class Collector:
         if self._clock.time() >= self._fleet.prices_change_at:
             self._health.apply()
         self._loads.refresh(now)
+        self._call_on_tick(now)
         self._fleet.keep_grids(self._clock.time())
         for backend_id in [name for name in self._watched if name not in members]:
             del self._watched[backend_id]
             self._forget_backend(backend_id)
         interval = self._fleet.policies.dispatch.probe_interval_s
+        begun = 0
         for position, member in enumerate(list(members.values())):
-            if position % AT_ONCE == AT_ONCE - 1:
+            if position % AT_ONCE == AT_ONCE - 1 or begun >= MAX_BEGUN_AT_ONCE:
+                begun = 0
                 await asyncio.sleep(0)
             if members.get(member.backend.id) is not member:
                 continue
@@ -114,6 +121,7 @@ class Collector:
                 watch = self._watched[member.backend.id] = _Watch(now)
             if now >= watch.due and not watch.running and member.adapter is not None:
                 self._look(member, watch, now, interval * (0.5 + (position % 10) / 10.0 if watch.first else 1.0), tasks)
+                begun += watch.running
         self._loads.probes = sum(watch.judged for watch in self._watched.values())
         self._health.sweep(tasks.create_task)
 

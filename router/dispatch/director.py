@@ -169,7 +169,7 @@ class Director:
         ordered = plan.ranking.ordered
         attempt = None
         while ordered and attempt is None:
-            attempt = self._feedback.begin(ordered[0], force=plan.ranking.panic)
+            attempt = self._feedback.begin(ordered[0], force=plan.ranking.panic, seen=False)
             if attempt is None:
                 ordered.pop(0)
         if attempt is None:

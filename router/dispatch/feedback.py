@@ -6,17 +6,21 @@ second close does nothing, so `finally` is always safe.
 
 from __future__ import annotations
 
+import math
+
 from backends.contract import Chunk, Usage
-from backends.errors import BackendError, QuotaExhausted
+from backends.errors import BackendError, QuotaExhausted, TimedOut
 from router.clock import Clock
 from router.dispatch.fleet import Fleet, Member
+from router.dispatch.learner import STREAMED_S, Learner
 from router.dispatch.loads import Busy
 from router.dispatch.passive import Passive
 from router.dispatch.signals import hear
 from router.dispatch.traffic import Traffic
 from router.domain.outcome import AttemptOutcome, TokenUsage
 from router.domain.rows import Forecast, Row
-from router.prediction import learning, money, predictor
+from router.prediction import money
+from router.prediction.learning import LATE_SD
 from router.prediction.output_length import OutputLength
 from router.telemetry.metrics import Metrics
 
@@ -29,10 +33,15 @@ MAX_LEFT_ALONE_S = 300.0
 CANCELLED = "CANCELLED"
 DEADLINE = "DEADLINE_EXCEEDED"
 OK = "OK"
+# Results that say no more than that it took too long.
+TOO_LONG = frozenset({CANCELLED, DEADLINE, TimedOut.code})
 
 
 class Attempt:
-    """One try at one backend. Times come from the feedback's clock."""
+    """One try at one backend. Times come from the feedback's clock.
+
+    `late_at` is the 95 % quantile of when its first token was expected; `streamed`: more tokens came after the first.
+    """
 
     def __init__(self, feedback: Feedback, forecast: Forecast, member: Member, *, permitted: bool) -> None:
         self.forecast = forecast
@@ -51,12 +60,9 @@ class Attempt:
         self._feedback = feedback
         self._permitted = permitted
         self._prefilling = forecast.input_tokens
-        self.prior_ttft_s, self.prior_tpot_s = predictor.prior_times(
-            self.row,
-            input_tokens=forecast.input_tokens,
-            output_tokens=forecast.output_tokens,
-            batch=forecast.batch,
-        )
+        sd = forecast.ttft_sd
+        self.late_at = self.started_at + forecast.ttft_s * math.exp(LATE_SD * sd - 0.5 * sd * sd)
+        self.streamed = False
         live = self.row.live
         feedback.busy.start(self.row.id, live)
         live.prefill_tokens += self._prefilling
@@ -72,6 +78,10 @@ class Attempt:
             if self.first_at < 0.0:
                 self.first_at = now
                 self._end_prefill()
+                self._feedback.learner.answered(self)
+            elif not self.streamed and now - self.first_at >= STREAMED_S:
+                self.streamed = True
+                self._feedback.learner.streamed(self, now)
             self.last_at = now
             self.events += chunk.events
         if chunk.usage is not None:
@@ -120,6 +130,7 @@ class Feedback:
         busy: the backends that this replica has work on, for the other replicas.
         passive: how attempts went lately, for the health that all replicas agree on.
         traffic: what each backend did lately, for people.
+        learner: what attempts teach about speed and length.
     """
 
     def __init__(
@@ -129,14 +140,19 @@ class Feedback:
         self.traffic = traffic if traffic is not None else Traffic(now=clock.monotonic())
         self.busy = Busy()
         self.passive = Passive()
+        self.learner = Learner(fleet=fleet, lengths=lengths)
         self._fleet = fleet
-        self._lengths = lengths
         self._metrics = metrics
 
-    def begin(self, forecast: Forecast, *, force: bool = False) -> Attempt | None:
+    def tick(self, now: float) -> None:
+        """To be called a few times a second: what attempts say that have not ended, and what time alone changes."""
+        self.learner.tick(now)
+
+    def begin(self, forecast: Forecast, *, force: bool = False, seen: bool = True) -> Attempt | None:
         """Starts an attempt; None when the circuit of the backend does not permit one.
 
-        `force` is for the case that every backend looks sick: then a closed door helps nobody.
+        `force` is for the case that every backend looks sick: then a closed door helps nobody. `seen` is False where
+        the tokens go past this router, so that their absence means nothing.
         """
         member = self._fleet.members.get(forecast.row.id)
         if member is None or member.adapter is None:
@@ -147,7 +163,10 @@ class Feedback:
             return None
         member.rate_limit.refill(now)
         member.rate_limit.spend(forecast.input_tokens, forecast.output_tokens)
-        return Attempt(self, forecast, member, permitted=permitted)
+        attempt = Attempt(self, forecast, member, permitted=permitted)
+        if seen:
+            self.learner.begun(attempt)
+        return attempt
 
     def record(self, attempt: Attempt, result: str, error: BackendError | None) -> AttemptOutcome:
         """Takes one ended attempt into account; called by `Attempt.close` alone."""
@@ -162,7 +181,9 @@ class Feedback:
             hear(row.live, error.signals, now)
         self._judge(attempt, result, error, now)
         if result == OK:
-            self._learn(attempt, usage, ttft, tpot, now)
+            self.learner.done(attempt, usage, tpot, now)
+        else:
+            self.learner.gone(attempt, now, patient=result in TOO_LONG)
         bill = self._bill(attempt.forecast, usage, tpot or attempt.forecast.tpot_s)
         outcome = AttemptOutcome(
             backend=row.id,
@@ -212,26 +233,6 @@ class Feedback:
         if pause is not None:
             live = attempt.row.live
             live.limited_until = max(live.limited_until, now + min(pause, MAX_LEFT_ALONE_S))
-
-    def _learn(self, attempt: Attempt, usage: TokenUsage, ttft: float | None, tpot: float | None, now: float) -> None:
-        # A burst in one read says nothing about the time between tokens.
-        paced = tpot if usage.output >= 4 else None
-        learning.observe(
-            attempt.row.learned,
-            prior_ttft_s=attempt.prior_ttft_s,
-            prior_tpot_s=attempt.prior_tpot_s,
-            ttft_s=ttft,
-            tpot_s=paced,
-            now=now,
-        )
-        length = attempt.forecast.length
-        self._lengths.observe(
-            attempt.row.model,
-            usage.output,
-            workload=length.workload,
-            tenant=length.tenant,
-            cut_off=attempt.finish_reason == "length",
-        )
 
     @staticmethod
     def _bill(forecast: Forecast, usage: TokenUsage, tpot_s: float) -> money.Bill:

@@ -100,6 +100,10 @@ class Fleet:
         """Unix time at which the next price begins or ends to hold; the snapshot is to be applied again then."""
         return self._prices.change_at
 
+    def beliefs(self) -> list[Learned]:
+        """What was learnt of every backend with each of its models."""
+        return list(self._learned.values())
+
     def apply(self, snapshot: FleetSnapshot) -> None:
         """Takes over a new snapshot, or the same one when the time of a price has come."""
         before, now = self._applied, self._clock.time()
@@ -273,7 +277,7 @@ class Fleet:
         hardware = self._hardware(backend)
         model = self.catalogue.models.get(served.model)
         learned = self._learned.get(key)
-        if learned is None:
+        if learned is None or (old is not None and _engine(old[0], served.model) != _engine(backend, served.model)):
             learned = self._learned[key] = Learned(prior_sd_log=hardware.prior_sd_log)
         context = served.context_tokens or (model.context_tokens if model is not None else 0)
         self._sources[key] = source
@@ -346,6 +350,15 @@ def changed_keys(before: Mapping[K, object], after: Mapping[K, object]) -> list[
     if changed or len(after) != len(before):
         changed += [key for key in before if key not in after]
     return changed
+
+
+def _engine(backend: object, model: str) -> tuple[object, ...]:
+    """What a belief about speed is a belief about: another engine, its options or its hardware make it worthless."""
+    if not isinstance(backend, Backend):
+        return ()
+    served = [one for one in backend.models if one.model == model]
+    place = (backend.wire, backend.profile, backend.address, backend.options)
+    return (*place, backend.hardware, backend.hardware_count, *served)
 
 
 def adapter_spec(backend: Backend) -> BackendSpec:

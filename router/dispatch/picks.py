@@ -92,7 +92,7 @@ class Picks:
         if backend and backend != attempt.row.id:
             if backend not in out.others:
                 raise InvalidRequest(Violation("backend", f"'{backend}' was not offered by this pick"))
-            other = self._feedback.begin(out.others[backend], force=True)
+            other = self._feedback.begin(out.others[backend], force=True, seen=False)
             attempts.append(attempt.close(CANCELLED))
             if other is None:
                 del self._open[report.pick_id]
@@ -117,6 +117,8 @@ class Picks:
         if report.ttft_s is not None:
             attempt.first_at = start + report.ttft_s
             attempt.last_at = start + (report.e2e_s if report.e2e_s is not None else report.ttft_s)
+            attempt.streamed = True
+            self._feedback.learner.streamed(attempt, self._feedback.clock.monotonic())
         attempts.append(attempt.close(report.result, error))
         out.ended(attempts)
 
