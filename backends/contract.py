@@ -112,7 +112,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to generate. Either `messages` or `prompt` is set, never both."""
+    """What to generate. Either `messages` or `prompt` is set, never both.
+
+    `service_tier` is the vendor's own word for the service to be charged by; wires without one leave it out.
+    """
 
     model: str
     messages: tuple[Message, ...] = ()
@@ -122,6 +125,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     sampling: Sampling = Sampling()
     end_user: str | None = None
+    service_tier: str | None = None
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,8 @@ def encode(request: GenerateRequest, *, upstream_model: str, profile: Profile) -
     body.update(_sampling(request, profile, is_chat=request.prompt is None))
     if request.end_user is not None and profile.end_user is not None:
         body[profile.end_user] = request.end_user
+    if request.service_tier is not None and profile.service_tiers:
+        body["service_tier"] = request.service_tier
     if "{model}" in path:
         path = path.replace("{model}", quote(upstream_model, safe=""))
     return path, _encode_json(body)

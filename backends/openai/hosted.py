@@ -50,7 +50,7 @@ _DEPLOYMENT = "/openai/deployments/{model}"
 _AS_ASKED = (("include_usage", True),)
 
 HOSTED: tuple[Profile, ...] = (
-    replace(_OPENAI, stream_options=(*_AS_ASKED, ("include_obfuscation", False))),
+    replace(_OPENAI, stream_options=(*_AS_ASKED, ("include_obfuscation", False)), service_tiers=True),
     _AZURE,
     replace(
         _AZURE,
@@ -63,6 +63,7 @@ HOSTED: tuple[Profile, ...] = (
     replace(
         _OPENAI,
         name="groq",
+        service_tiers=True,
         capabilities=CHAT_ONLY,
         parameters=parameters(*COMMON, "seed", "reasoning_effort", max_output_tokens="max_completion_tokens"),
         message_names=False,

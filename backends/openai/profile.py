@@ -27,6 +27,7 @@ class Profile(Dialect):
         message_names: whether `messages[].name` is taken.
         short_tool_ids: ids of tool calls are exactly nine alphanumerics.
         end_user: its field for the caller's own user; None if it refuses one (it shapes no answer, so it is left out).
+        service_tiers: whether `service_tier` is taken; elsewhere it is left out, and the standard service is charged.
         prefill: how a trailing assistant message is continued instead of answered.
         schema_field: where a JSON schema goes; `json_schema` takes the bare schema.
         reasoning_back: the field in which earlier reasoning goes back with its message.
@@ -48,6 +49,7 @@ class Profile(Dialect):
     message_names: bool = True
     short_tool_ids: bool = False
     end_user: str | None = "user"
+    service_tiers: bool = False
     prefill: Prefill = "none"
     schema_field: Literal["response_format", "json_schema"] = "response_format"
     reasoning_back: ReasoningField = "none"

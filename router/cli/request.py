@@ -47,6 +47,7 @@ _OPTIONS = (
     click.option("--exclude", multiple=True, metavar="BACKEND", help="Not this backend; may be repeated."),
     click.option("--objective", type=_names([o.value for o in Objective]), help="What to optimise for."),
     click.option("--class", "workload_class", help="A workload class of the policies, over --objective."),
+    click.option("--service-tier", help="The vendors' service to be charged by, where there is a price for it: flex."),
     click.option("--session", help="Requests of one session prefer one backend."),
     click.option("--priority", type=_names([p.name for p in Priority])),
     click.option("--on-break", type=_names([a.value for a in StreamBreakAction]), help="If the stream breaks."),
@@ -127,6 +128,7 @@ def _fill_routing(routing: pb.RoutingOptions, options: dict[str, Any]) -> None:
         on_stream_break=_member(pb.StreamBreakAction.Value, "STREAM_BREAK_ACTION", options["on_break"]),
     )
     _set(routing, max_cost_usd=options["max_cost"], workload_class=options["workload_class"])
+    _set(routing, service_tier=options["service_tier"])
     _set(routing, max_attempts=options["max_attempts"])
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
+
 from backends.contract import Chunk, GenerateRequest
 from backends.errors import BackendError, ContextTooLong, ProtocolViolation, StreamBroken, TimedOut
 from router.dispatch import conclude
@@ -20,6 +22,7 @@ from router.dispatch.feedback import CANCELLED, DEADLINE, OK, Attempt, Feedback
 from router.dispatch.watchdog import Watchdog
 from router.domain.outcome import AttemptOutcome
 from router.domain.policies import DispatchPolicy
+from router.domain.price_tiers import BATCH
 from router.domain.request import RequestProfile, StreamBreakAction
 from router.domain.rows import Forecast
 from router.errors import DeadlineExceeded
@@ -168,6 +171,7 @@ class Executor:
         clock = self._feedback.clock
         deadline = profile.deadline_s if profile.deadline_s is not None else math.inf
         patience = attempt.row.backend.first_token_timeout_s or policy.first_token_timeout_s
+        request = charged_by(request, attempt.forecast)
         stream = adapter.generate(request, upstream_model=attempt.row.upstream_model, request_id=profile.request_id)
         watchdog = Watchdog(clock, min(attempt.started_at + patience, deadline))
         try:
@@ -192,3 +196,14 @@ class Executor:
             if attempt.first_at >= 0.0:
                 raise StreamBroken("the answer ended without saying why")
             raise ProtocolViolation("the answer ended before it began")
+
+
+def charged_by(request: GenerateRequest, forecast: Forecast) -> GenerateRequest:
+    """The request as it is to be charged: with the service that it was priced for, where the backend has its price.
+
+    A batch price is one of the place where a request goes, not of a word in it.
+    """
+    service = forecast.service
+    if not service or service == BATCH or service not in forecast.row.rates:
+        return request
+    return msgspec.structs.replace(request, service_tier=service)

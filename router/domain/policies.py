@@ -24,6 +24,7 @@ class WorkloadClass:
         slo: what holds when the request names none.
         batch: batch prices may be used.
         usd_per_kg_co2: emissions, beside what the energy costs.
+        service_tier: the vendors' service to be charged by, where a backend has a price for it.
         privacy: the least that a request of this class asks for, whatever it says itself.
         minimum_quality: by task ("*" is any other): the least of models where a name leaves the choice among several.
         explore_share: of requests that may go where too little is known; never critical ones, nor any that ask for
@@ -43,6 +44,7 @@ class WorkloadClass:
     max_attempts: int = 3
     batch: bool = False
     usd_per_kg_co2: float = 0.0
+    service_tier: str = ""
     privacy: PrivacyLevel = PrivacyLevel.ANY
     minimum_quality: tuple[tuple[str, float], ...] = ()
     explore_share: float = 0.0

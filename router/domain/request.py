@@ -69,6 +69,7 @@ class RequestProfile:
         deadline_s: on the router's monotonic clock; None: none.
         session_key: "" or what sessions are kept together by.
         max_attempts: None: the policy's.
+        service_tier: "" or the vendors' service to be charged by; the class's goes before "".
     """
 
     request_id: str
@@ -89,6 +90,7 @@ class RequestProfile:
     workload_class: str = ""
     session_key: str = ""
     shared_prefix_tokens: int = 0
+    service_tier: str = ""
     priority: Priority = Priority.NORMAL
     on_stream_break: StreamBreakAction = StreamBreakAction.ERROR
     idempotency_key: str = ""

@@ -86,6 +86,7 @@ def shape_of(
         probability=probability,
         batch=workload.batch,
         quality_task=profile.task,
+        service_tier=profile.service_tier or workload.service_tier,
         ttft_probability=probability if ttft is None else ttft,
         tpot_probability=probability if tpot is None else tpot,
         e2e_probability=probability if e2e is None else e2e,

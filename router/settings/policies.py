@@ -11,6 +11,7 @@ from pydantic import Field
 
 from router.domain.fleet import PrivacyLevel
 from router.domain.policies import DispatchPolicy, Policies, WorkloadClass
+from router.domain.price_tiers import SERVICE
 from router.domain.request import Objective, Slo
 from router.settings.catalogue import NAME
 from router.settings.strict import (
@@ -69,6 +70,7 @@ class ClassEntry(Strict):
     max_attempts: Attempts = _CLASS.max_attempts
     batch: bool = _CLASS.batch
     usd_per_kg_co2: Usd = _CLASS.usd_per_kg_co2
+    service_tier: Annotated[str, Field(pattern=rf"^({SERVICE.pattern})?$")] = _CLASS.service_tier
     privacy: Annotated[PrivacyLevel, enum_by_name(PrivacyLevel)] = _CLASS.privacy
     minimum_quality: dict[str, Share] = Field(default_factory=dict)
     explore_share: Explored = _CLASS.explore_share

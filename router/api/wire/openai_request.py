@@ -47,7 +47,7 @@ _REFUSED_CHAT = (
     ("verbosity", (None, "medium"), "is not passed on; ask for it in the prompt"),
     ("functions", (None, []), "is the deprecated form; use tools"),
     ("function_call", (None,), "is the deprecated form; use tool_choice"),
-    ("service_tier", (None, "auto", "default"), "tiers are not offered; use router.priority or router.workload_class"),
+    ("service_tier", (None, "auto", "default"), "is a vendor's own; use router.service_tier or router.priority"),
 )
 _REFUSED_COMPLETION = (
     *_REFUSED_COMMON,
@@ -194,6 +194,7 @@ def _profile(
         placement=routing.placement(options),
         objective=options.objective,
         workload_class=options.workload_class or "",
+        service_tier=options.service_tier or "",
         session_key=options.session_id or session_key,
         shared_prefix_tokens=options.shared_prefix_tokens or 0,
         priority=routing.priority(options),

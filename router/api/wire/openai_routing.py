@@ -46,6 +46,7 @@ class RouterOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     excluded_backends: _Labels | None = None
     objective: Objective | None = None
     workload_class: _Label | None = None
+    service_tier: _Label | None = None
     session_id: _Label | None = None
     shared_prefix_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     priority: Literal["sheddable", "normal", "critical"] | None = None

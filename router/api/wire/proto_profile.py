@@ -184,6 +184,7 @@ def _profile(
         else Placement(),
         objective=_member(_OBJECTIVES, options.objective, checks, f"{at}.objective"),
         workload_class=checks.text(f"{at}.workload_class", options.workload_class),
+        service_tier=checks.text(f"{at}.service_tier", options.service_tier),
         session_key=checks.text(f"{at}.session.session_id", session.session_id),
         shared_prefix_tokens=session.shared_prefix_tokens,
         priority=_member(_PRIORITIES, options.priority, checks, f"{at}.priority") or Priority.NORMAL,

@@ -305,6 +305,7 @@ def test_every_wish_has_a_header() -> None:
         "excluded_backends": ["b"],
         "objective": "latency",
         "workload_class": "batch",
+        "service_tier": "flex",
         "session_id": "s",
         "shared_prefix_tokens": 3,
         "priority": "sheddable",
