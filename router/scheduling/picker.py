@@ -30,6 +30,11 @@ def likelihood(forecast: Forecast) -> float:
     return forecast.p_ttft * forecast.p_tpot * forecast.p_e2e
 
 
+def at_stake(forecast: Forecast) -> float:
+    """The part of the objective that ties go by: what most candidates share, quality and errors, widens no margin."""
+    return forecast.objective_usd - forecast.quality_usd - forecast.error_usd
+
+
 def order(
     forecasts: list[Forecast],
     shape: Shape,
@@ -49,7 +54,7 @@ def order(
     if shape.explore and best.tier == 0:
         chosen = _explore(forecasts, best)
         return [chosen, *_best_first(forecasts, chosen)]
-    margin = TIE_SHARE * abs(best.objective_usd)
+    margin = TIE_SHARE * abs(at_stake(best))
     limit = best.rank_usd + margin
     near = [f for f in forecasts if f.rank_usd <= limit]
     if len(near) == 1:
@@ -69,7 +74,7 @@ def _explore(forecasts: list[Forecast], best: Forecast) -> Forecast:
     most_usd, most_cost = EXPLORED_AT_MOST * best.objective_usd, EXPLORED_AT_MOST * best.cost_usd
     for f in forecasts:
         if f.tier == 0 and not f.crowded and f.objective_usd <= most_usd and f.cost_usd <= most_cost:
-            f.explore_usd = -KAPPA * f.tpot_sd * f.objective_usd
+            f.explore_usd = -KAPPA * f.tpot_sd * at_stake(f)
             f.objective_usd += f.explore_usd
             f.rank_usd += f.explore_usd
     for f in forecasts:

@@ -8,7 +8,7 @@ from router.domain.fleet import PrivacyLevel
 from router.domain.rows import Forecast
 from router.scheduling import filters
 from router.scheduling.objective import HOPELESS, terms
-from router.scheduling.picker import likelihood
+from router.scheduling.picker import TIE_SHARE, at_stake, likelihood
 from router.scheduling.scheduler import Ranking
 
 # What a term of the objective is called as a reason.
@@ -31,6 +31,8 @@ GIVEN_UP: Final[dict[int, str]] = {
 }
 # Of backends that are alike in what keeps them out, as many as are named.
 NAMED: Final = 3
+# What is faster or cheaper by less than a tenth is not worth a word.
+NOTED: Final = 0.9
 # A multiplier of money below this moves nothing that anybody would ask about.
 NOTED_MULTIPLIER: Final = 1.05
 
@@ -45,10 +47,9 @@ def why(ranking: Ranking) -> str:
         notes.append("all that could serve look sick, so health was set aside")
     if ranking.slo_infeasible:
         notes.append(_relaxed(best))
-    rival = _rival(ranking, best)
-    if best.explore_usd < 0.0:
+    if best.explore_usd < 0.0 and any(_plain(f) < _plain(best) for f in _equals(ranking, best)):
         notes.append("for exploration: one of the few requests that may go where less is known")
-    notes.append(_alone(ranking, best) if rival is None else _versus(best, rival))
+    notes += _against_equals(ranking, best)
     notes += _others(ranking, best)
     if ranking.shape.money_multiplier >= NOTED_MULTIPLIER:
         notes.append(
@@ -63,10 +64,14 @@ def _relaxed(best: Forecast) -> str:
     return f"{told}; {chance}" if best.tier < HOPELESS else f"{told}; {chance}, which is nearest"
 
 
-def _rival(ranking: Ranking, best: Forecast) -> Forecast | None:
-    """The next best of those that meet as much."""
-    equals = [f for f in ranking.ordered[1:] if f.tier == best.tier and f.crowded == best.crowded]
-    return min(equals, key=lambda f: f.objective_usd) if equals else None
+def _equals(ranking: Ranking, best: Forecast) -> list[Forecast]:
+    """The others that meet as much, and have room as well."""
+    return [f for f in ranking.ordered[1:] if f.tier == best.tier and f.crowded == best.crowded]
+
+
+def _plain(forecast: Forecast) -> float:
+    """The objective without what exploring credits."""
+    return forecast.objective_usd - forecast.explore_usd
 
 
 def _alone(ranking: Ranking, best: Forecast) -> str:
@@ -84,12 +89,25 @@ def _alone(ranking: Ranking, best: Forecast) -> str:
     return "the only one left that fits"
 
 
+def _against_equals(ranking: Ranking, best: Forecast) -> list[str]:
+    """What speaks for the choice against the others that meet as much: near-ties by name, then the next by its loss."""
+    equals = sorted(_equals(ranking, best), key=lambda f: f.objective_usd)
+    if not equals:
+        return [_alone(ranking, best)]
+    least = min(equals[0], best, key=lambda f: f.objective_usd)
+    limit = least.objective_usd + TIE_SHARE * abs(at_stake(least))
+    ties = [f for f in equals if f.objective_usd <= limit]
+    rest = equals[len(ties) :]
+    notes = [f"a near-tie with {', '.join(f.row.id for f in ties[:NAMED])}, drawn"] if ties else []
+    if rest:
+        notes.append(_versus(best, rest[0]))
+    return notes
+
+
 def _versus(best: Forecast, rival: Forecast) -> str:
-    gap = rival.objective_usd - best.objective_usd
-    if gap <= 0.0:
-        return f"a near-tie with {rival.row.id}, drawn"
     saved = [(mine[0], theirs[1] - mine[1]) for mine, theirs in zip(terms(best), terms(rival), strict=True)]
     name, amount = max(saved, key=lambda pair: pair[1])
+    gap = rival.objective_usd - best.objective_usd
     words = name.replace("_", " ")
     return f"for {REASON[name]}: ${gap:.6f} better than {rival.row.id}, most of it {words} (${amount:.6f})"
 
@@ -100,12 +118,12 @@ def _others(ranking: Ranking, best: Forecast) -> list[str]:
     ordered = ranking.ordered
     fastest = min(ordered, key=lambda f: f.e2e_s)
     cheapest = min(ordered, key=lambda f: f.cost_usd)
-    if fastest is not best and fastest.e2e_s < best.e2e_s:
+    if fastest is not best and fastest.e2e_s < NOTED * best.e2e_s:
         notes.append(
             f"{fastest.row.id} would be faster ({fastest.e2e_s:.2f} s against {best.e2e_s:.2f} s), "
             f"but {_against(fastest, best)}"
         )
-    if cheapest is not best and cheapest is not fastest and cheapest.cost_usd < best.cost_usd:
+    if cheapest is not best and cheapest is not fastest and cheapest.cost_usd < NOTED * best.cost_usd:
         notes.append(
             f"{cheapest.row.id} would be cheaper (${cheapest.cost_usd:.6f} against ${best.cost_usd:.6f}), "
             f"but {_against(cheapest, best)}"
