@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from router.app.decisions import decisions_dir, open_log
 from router.clock import Clock
+from router.decisions.draws import Draws
+from router.decisions.log import DecisionLog
+from router.dispatch.affinity import Affinity
 from router.dispatch.decider import Decider
 from router.dispatch.director import Director
 from router.dispatch.effect import Effects
@@ -50,6 +54,7 @@ class Core:
     recent: Recent
     effects: Effects
     overview: Overview
+    decisions: DecisionLog | None
     feedback: Feedback
 
 
@@ -66,7 +71,7 @@ def build_core(
 
     Without `wires` every family is taken to be able to do what its backends declare, and to take every parameter.
     """
-    rng = random.Random(settings.router.rng_seed)
+    draws = Draws(random.Random(settings.router.rng_seed).random)
     metrics = Metrics()
     lengths = OutputLength()
     recent = Recent()
@@ -86,11 +91,12 @@ def build_core(
         clock=clock,
         replicas=lambda: 1 + int(feedback.busy.peers),
     )
+    affinity = Affinity(fleet)
     decider = Decider(
         fleet=fleet,
         lengths=lengths,
         clock=clock,
-        uniform=rng.random,
+        uniform=draws,
         age=lambda: view.age_s(clock.monotonic()),
         money=tenants.money_multiplier,
     )
@@ -102,6 +108,15 @@ def build_core(
         now=clock.monotonic(),
     )
     admission = Admission(max_in_flight=policy.max_in_flight)
+    decisions = open_log(
+        settings.router.decisions,
+        directory=decisions_dir(settings.router),
+        replica=settings.router.replica_id,
+        fleet=fleet,
+        draws=draws,
+        metrics=metrics.decisions,
+        clock=clock,
+    )
     director = Director(
         fleet=fleet,
         decider=decider,
@@ -113,6 +128,7 @@ def build_core(
         tenants=tenants,
         meter=meter,
         recent=recent,
+        decisions=decisions,
     )
     view.on_change(_taker(fleet, admission, budget))
     return Core(
@@ -131,6 +147,7 @@ def build_core(
         traffic=traffic,
         recent=recent,
         feedback=feedback,
+        decisions=decisions,
         effects=Effects(recent=recent, fleet=fleet, lengths=lengths, clock=clock),
         overview=Overview(
             fleet=fleet,

@@ -137,6 +137,10 @@ async def join(
             "feeds": feeds.run(),
             "picks": _expire_picks(core),
         }
+        if core.decisions is not None:
+            # Closed after everything that may still record.
+            stack.push_async_callback(core.decisions.close)
+            running["decisions"] = core.decisions.run()
         tasks = tuple(asyncio.create_task(work, name=name) for name, work in running.items())
         for task in tasks:
             stack.push_async_callback(end_task, task)

@@ -14,7 +14,7 @@ from router.dispatch.feedback import OK, Feedback
 from router.dispatch.fleet import Fleet
 from router.dispatch.grades import Grades
 from router.dispatch.picks import Picks
-from router.dispatch.recording import Meter, Recent
+from router.dispatch.recording import Decisions, Meter, Recent
 from router.dispatch.tenants import NOBODY, Tenants
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
@@ -46,6 +46,7 @@ class Director:
         tenants: Tenants | None = None,
         meter: Meter | None = None,
         recent: Recent | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         self._fleet = fleet
         self._decider = decider
@@ -63,6 +64,7 @@ class Director:
         )
         self._meter = meter
         self._recent = recent
+        self._decisions = decisions
         self._picks = Picks(feedback, capacity=admission.max_in_flight)
         self._grades = Grades(fleet.quality)
 
@@ -74,10 +76,11 @@ class Director:
         """
         started_at = self._clock.monotonic()
         profile, ticket = self._enter(profile, started_at)
-        result, outcome, plan = "CANCELLED", None, None
+        result, outcome, plan, caught = "CANCELLED", None, None, None
         attempts: list[AttemptOutcome] = []
         try:
-            plan = self._plan(profile, ticket)
+            decided, caught = self._decide(profile)
+            plan = self._require(decided, ticket)
             policy = self._fleet.policies.dispatch
             async with aclosing(self._executor.run(request, plan, policy, started_at, attempts)) as events:
                 async for event in events:
@@ -94,6 +97,8 @@ class Director:
             self._remember(profile, attempts)
             if self._recent is not None and plan is not None:
                 self._recent.record(profile, plan, outcome, result)
+            if self._decisions is not None and caught is not None:
+                self._decisions.record(caught, attempts, outcome, result)
 
     def _enter(self, profile: RequestProfile, now: float) -> tuple[RequestProfile, Ticket]:
         """Past the tenant's policy and limits, then into this replica: its priority is what the policy leaves of it."""
@@ -105,14 +110,27 @@ class Director:
             raise
         return profile, ticket
 
-    def _plan(self, profile: RequestProfile, ticket: Ticket) -> Plan:
-        """What to do, and what that is expected to take of the tenant's limits.
+    def _decide(self, profile: RequestProfile) -> tuple[Plan, object]:
+        """The plan, which may be empty, and what the log of decisions has to know of this moment.
+
+        Raises:
+            RouterError: the request names something that does not exist.
+        """
+        if self._decisions is None:
+            plan, caught = self._decider.plan(profile), None
+        else:
+            self._decisions.begin()
+            plan = self._decider.plan(profile)
+            caught = self._decisions.catch(plan, profile)
+        self._metrics.decision.observe(plan.decision.decision_time_s)
+        return plan, caught
+
+    def _require(self, plan: Plan, ticket: Ticket) -> Plan:
+        """The plan, when it can be carried out, and what that is expected to take of the tenant's limits.
 
         Raises:
             RouterError: nothing can serve.
         """
-        plan = self._decider.plan(profile)
-        self._metrics.decision.observe(plan.decision.decision_time_s)
         self._decider.require(plan)
         first = plan.ranking.ordered[0]
         ticket.expect(first.input_tokens + first.output_tokens, first.cost_usd)
@@ -147,7 +165,9 @@ class Director:
             NotFound: there is no such backend; and as `explain` does.
         """
         profile = self._tenants.restrict(profile)
-        return why_not(self._fleet, self._decider.lengths, self._clock, profile, self._decider.plan(profile), backend_id)
+        return why_not(
+            self._fleet, self._decider.lengths, self._clock, profile, self._decider.plan(profile), backend_id
+        )
 
     def pick(self, profile: RequestProfile) -> Pick:
         """Decides, and reserves room on the choice until `report` or until the reservation expires.
@@ -165,11 +185,13 @@ class Director:
             raise
 
     def _pick(self, profile: RequestProfile, ticket: Ticket, now: float) -> Pick:
-        plan = self._plan(profile, ticket)
-        ordered = plan.ranking.ordered
+        plan, caught = self._decide(profile)
+        ordered = self._require(plan, ticket).ranking.ordered
         attempt = None
         while ordered and attempt is None:
-            attempt = self._feedback.begin(ordered[0], force=plan.ranking.panic, seen=False)
+            attempt = self._feedback.begin(
+                ordered[0], force=plan.ranking.panic, seen=False, blocks=profile.blocks
+            )
             if attempt is None:
                 ordered.pop(0)
         if attempt is None:
@@ -179,6 +201,8 @@ class Director:
         def ended(attempts: Sequence[AttemptOutcome]) -> None:
             self._settle(ticket, attempts)
             self._remember(profile, attempts)
+            if self._decisions is not None:
+                self._decisions.record(caught, attempts, None, attempts[-1].result if attempts else "CANCELLED")
 
         ttl = self._fleet.policies.dispatch.pick_ttl_s
         offered = ordered[: plan.decision.max_attempts]

@@ -1,5 +1,7 @@
-"""What a dropped backend would need: each hard constraint that keeps it out, loosened on a copy of the request or of
-its state, to the least value that lets it in.
+"""What a dropped backend would need.
+
+Each hard constraint that keeps it out is loosened on a copy of the request or of its state, to the least value that
+lets it in.
 """
 
 from __future__ import annotations
@@ -112,7 +114,5 @@ _STATES: dict[int, tuple[Alter, str]] = {
 }
 
 
-def _constraint(
-    what: str, *, now: float | None = None, value: float | None = None, unit: str = ""
-) -> Counterfactual:
+def _constraint(what: str, *, now: float | None = None, value: float | None = None, unit: str = "") -> Counterfactual:
     return Counterfactual(kind=ChangeKind.CONSTRAINT, possible=True, what=what, now=now, value=value, unit=unit)

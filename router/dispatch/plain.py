@@ -6,6 +6,8 @@ do not see its attributes; it lists them in `__mypyc_attrs__`.
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64decode, b64encode
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -33,18 +35,18 @@ def copied(thing: T) -> T:
 class Form:
     """How a kind of state is written: the names of its attributes, and their values at the start.
 
-    Values are read at the pace of a decision, so by one `attrgetter`. Lists are copied, for they go on changing; an
-    attribute that is an object of its own has a form of its own.
+    Values are read at the pace of a decision, so by one `attrgetter`. Lists and arrays are copied, for they go on
+    changing; an attribute that is an object of its own has a form of its own.
     """
 
     def __init__(self, fresh: object) -> None:
         self.names = names(fresh)
         self._get = attrgetter(*self.names)
-        self._lists = [at for at, name in enumerate(self.names) if isinstance(getattr(fresh, name), list)]
+        self._lists = [at for at, name in enumerate(self.names) if isinstance(getattr(fresh, name), list | array)]
         self._parts = [
             (at, Form(getattr(fresh, name)))
             for at, name in enumerate(self.names)
-            if not isinstance(getattr(fresh, name), (*SCALARS, list))
+            if not isinstance(getattr(fresh, name), (*SCALARS, list, array))
         ]
         self.fresh = self.read(fresh)
 
@@ -55,7 +57,7 @@ class Form:
             return values
         held = list(values)
         for at in self._lists:
-            held[at] = held[at].copy()
+            held[at] = held[at][:]
         for at, form in self._parts:
             held[at] = form.read(held[at])
         return tuple(held)
@@ -65,6 +67,9 @@ class Form:
         found = {
             name: value for name, value, fresh in zip(self.names, values, self.fresh, strict=True) if value != fresh
         }
+        for name, value in found.items():
+            if isinstance(value, array):
+                found[name] = b64encode(value.tobytes()).decode()
         for at, form in self._parts:
             if self.names[at] in found:
                 found[self.names[at]] = form.told(values[at])
@@ -78,8 +83,11 @@ class Form:
                 parts[at].write(getattr(thing, name), told.get(name, {}))
                 continue
             value = told.get(name, self.fresh[at])
-            if isinstance(value, list):
+            fresh = self.fresh[at]
+            if isinstance(fresh, array):
+                value = array(fresh.typecode, b64decode(value)) if isinstance(value, str) else value[:]
+            elif isinstance(value, list):
                 value = value.copy()
-            elif isinstance(self.fresh[at], float):
+            elif isinstance(fresh, float):
                 value = float(value)
             setattr(thing, name, value)

@@ -1,9 +1,9 @@
-"""Who is told how requests went: accounting, and the memory of recent decisions."""
+"""Who is told how requests went: accounting, the memory of recent decisions, and their log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from router.dispatch.decider import Plan
 from router.domain.outcome import AttemptOutcome, Outcome
@@ -20,3 +20,13 @@ class Recent(Protocol):
     """Remembers the last requests that were decided; `result` is "OK", "CANCELLED", "PICKED" or a reason code."""
 
     def record(self, profile: RequestProfile, plan: Plan, outcome: Outcome | None, result: str) -> object: ...
+
+
+class Decisions(Protocol):
+    """Keeps decisions for good, with all that they were made from; see `router.decisions.log`."""
+
+    def begin(self) -> None: ...
+
+    def catch(self, plan: Plan, profile: RequestProfile) -> Any: ...
+
+    def record(self, caught: Any, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None: ...

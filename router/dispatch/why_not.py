@@ -1,9 +1,9 @@
 """Answers "why not that one?": what kept it out or what it lost by, and what would have to change for it to be chosen.
 
 Each change is found by deciding again with it, by the decider that serves, over copies of the request, the backend and
-its state: a price, a time or a load by bisection, a constraint by loosening what dropped the backend until nothing does.
-Ties are decided by the least objective, not by a draw, so that the answer is the same each time. No term of the objective
-depends on the other candidates, so the best of them stand for all.
+its state: a price, a time or a load by bisection, a constraint by loosening what dropped the backend until nothing
+does. Ties are decided by the least objective, not by a draw, so that the answer is the same each time. No term of the
+objective depends on the other candidates, so the best of them stand for all.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ STEPS = 24
 # A backend is kept out by some filters at once, and a filter tells only the first.
 MAX_LOOSENED = 12
 RELATIVE_STEP = 1e-4
+# A draw that lets no class explore.
+NEVER_EXPLORES = 1.0 - 2.0**-53
 LIFETIME_S = 1e6  # an objective as loose as that is none
 
 
@@ -96,7 +98,7 @@ class _Bench:
             fleet=fleet,
             lengths=self._lengths,
             clock=self._clock,
-            uniform=lambda: 0.0,
+            uniform=lambda: NEVER_EXPLORES,
             age=lambda: self._age_s,
         )
         plan = decider.plan(trial.profile)
@@ -143,7 +145,9 @@ def why_not(
     trial = _Trial(replace(profile, explain=False))
     unserved = [drop for drop in fleet.not_serving(profile.model) if drop.backend == target]
     if unserved:
-        return WhyNot(backend=target, why=f"{target} was dropped (MODEL: {unserved[0].detail}); no constraint is at fault")
+        return WhyNot(
+            backend=target, why=f"{target} was dropped (MODEL: {unserved[0].detail}); no constraint is at fault"
+        )
     first: list[Counterfactual] = []
     said = ""
     decided, own, dropped = bench.decide(trial)
@@ -153,7 +157,9 @@ def why_not(
         said = said or f"{target} was dropped for '{profile.model}' ({filters.REASONS[code].value}: {detail})"
         loosened = loosen(code, row, trial.profile, forecast)
         if loosened is None:
-            return WhyNot(backend=target, why=f"{said}; nothing that the request asks for would change that", first=tuple(first))
+            return WhyNot(
+                backend=target, why=f"{said}; nothing that the request asks for would change that", first=tuple(first)
+            )
         asked, alter, told = loosened
         first.append(told)
         trial = replace(trial, profile=asked)
@@ -225,7 +231,9 @@ def _greatest(wins: Callable[[float], bool]) -> float | None:
 def _price(bench: _Bench, trial: _Trial, own: Forecast) -> Counterfactual:
     name = own.row.id
     if not own.row.price_known:
-        what = f"the price of {name} is unknown, so the dearest known one is assumed: a price of its own may change that"
+        what = (
+            f"the price of {name} is unknown, so the dearest known one is assumed: a price of its own may change that"
+        )
         return Counterfactual(kind=ChangeKind.PRICE, possible=False, what=what)
     share = _greatest(lambda x: bench.wins(replace(trial, price=x)))
     if share is None:
@@ -343,4 +351,3 @@ def _ms(seconds: float) -> str:
     if seconds >= LIFETIME_S:
         return "none"
     return f"{seconds:.3g} s" if seconds >= 0.1 else f"{1000.0 * seconds:.3g} ms"
-

@@ -29,6 +29,23 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSettings:
+    """The log of decisions.
+
+    Attributes:
+        path: its directory; None: below `state_dir`, and nowhere without one.
+        max_bytes: of all segments together.
+        share: of the requests that are neither failed nor late: None follows the room that there is, 0 keeps no log.
+        hide_names: tenants and sessions are written as hashes.
+    """
+
+    path: str | None = None
+    max_bytes: int = 64 << 20
+    share: float | None = None
+    hide_names: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSettings:
     """One router process.
 
@@ -43,6 +60,7 @@ class RouterSettings:
         state_dir: where this replica keeps its last snapshot and its journals; None: nowhere.
         require_api_key: a request without a tenant's key is refused.
         rng_seed: makes choices among near-ties repeatable; None is a fresh seed.
+        decisions: the log of decisions.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +79,7 @@ class RouterSettings:
     log_level: LogLevel = "info"
     log_json: bool = False
     rng_seed: int | None = None
+    decisions: DecisionSettings = DecisionSettings()
 
 
 _DEFAULT = RouterSettings()
@@ -86,6 +105,25 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Text = Annotated[str, Field(min_length=1)]
 Reference = Annotated[str, BeforeValidator(_reference)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+def _sample(value: object) -> float | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+        raise ValueError("expected 'auto' or a share between 0 and 1")
+    return float(value)
+
+
+class DecisionsEntry(Strict):
+    """`decisions` of router.yaml."""
+
+    synonyms: ClassVar = {"directory": "path", "dir": "path", "share": "sample", "size": "max_bytes"}
+
+    path: Text | None = None
+    max_bytes: Annotated[int, BeforeValidator(_whole_bytes), Field(ge=1 << 20, le=1 << 40)] = 64 << 20
+    sample: Annotated[float | None, BeforeValidator(_sample)] = None
+    hide_names: bool = False
 
 
 class RouterFile(Strict):
@@ -127,6 +165,7 @@ class RouterFile(Strict):
     log_level: LogLevel = _DEFAULT.log_level
     log_json: bool = _DEFAULT.log_json
     rng_seed: Annotated[int, Field(ge=0)] | None = None
+    decisions: DecisionsEntry = DecisionsEntry()
 
 
 def router_settings(
@@ -161,6 +200,13 @@ def router_settings(
     values["redis_options"] = StoreOptions(**options)
     values["replica_id"] = parsed.replica_id or f"{socket.gethostname()}-{os.getpid()}"
     values["state_dir"] = _state_dir(parsed.state_dir, env)
+    kept = parsed.decisions
+    values["decisions"] = DecisionSettings(
+        path=str(Path(kept.path).expanduser()) if kept.path is not None else None,
+        max_bytes=kept.max_bytes,
+        share=kept.sample,
+        hide_names=kept.hide_names,
+    )
     return RouterSettings(**values)
 
 

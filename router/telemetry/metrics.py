@@ -10,6 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.domain.outcome import AttemptOutcome, Outcome
+from router.telemetry.decision_metrics import DecisionMetrics
 from router.telemetry.feed_metrics import FeedMetrics
 
 TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
@@ -77,6 +78,7 @@ class Metrics:
             "router_usage_pending", "Totals of usage that the store does not have yet.", registry=self.registry
         )
         self.feeds = FeedMetrics(self.registry)
+        self.decisions = DecisionMetrics(self.registry)
         self.backend_up = Gauge(
             "router_backend_up", "1 while this replica's probes succeed.", ["backend"], registry=self.registry
         )

@@ -123,7 +123,7 @@ async def test_other_policies_move_traffic_too() -> None:
     """Policies of the change are those that its side decides under."""
     router = Router(a=10.0, b=30.0)
     busy = router.fleet.members["a"].live
-    busy.in_flight = busy.running = 64
+    busy.in_flight = busy.running = 48
     router.decide(10)
     impatient = Policies(classes={"interactive": WorkloadClass(name="interactive", usd_per_s=1.0)})
 

@@ -1,0 +1,1 @@
+"""What was decided, on disk, and decided anew: the log of decisions and its replay under a proposed change."""
