@@ -29,8 +29,10 @@ SQRT2: Final = math.sqrt(2.0)
 class Belief:
     """z = ln(observed / prior) = w0 + w1 x1 + w2 x2 + e, where w ~ N(w, P) and e ~ N(0, noise).
 
-    `shift` is added to the mean while attempts that have not ended say that it is slower than that. `up` and `down` are
-    the two sums of change detection, `streak` the surprises in a row, negative for those below.
+    `shift` is added to the mean while attempts that have not ended say that it is slower than that. `scale` is the mean
+    square of what observations were off by over what they were expected to be. `up` and `down` are the two sums of
+    change detection, `streak` the surprises in a row, negative for those below. `count` are the observations, `at` the
+    time up to which it has faded.
     """
 
     def __init__(self, *, intercept_sd: float, slope_sd: float, noise_sd: float) -> None:
@@ -47,10 +49,12 @@ class Belief:
         self.p22 = self.slope_var
         self.noise = noise_sd * noise_sd
         self.shift = 0.0
+        self.scale = 1.0
         self.up = 0.0
         self.down = 0.0
         self.streak = 0
         self.count = 0
+        self.at = NEVER
 
     def base(self, x1: float, x2: float) -> float:
         """Expected z by what has ended."""
@@ -63,13 +67,8 @@ class Belief:
 
     def variance(self, x1: float, x2: float) -> float:
         """Variance of the z of one more observation."""
-        return (
-            self.p00
-            + 2.0 * (self.p01 * x1 + self.p02 * x2)
-            + x1 * (self.p11 * x1 + 2.0 * self.p12 * x2)
-            + self.p22 * x2 * x2
-            + self.noise
-        )
+        known = self.p00 + 2.0 * (self.p01 * x1 + self.p02 * x2 + self.p12 * x1 * x2)
+        return self.scale * (known + self.p11 * x1 * x1 + self.p22 * x2 * x2 + self.noise)
 
     def reopen(self) -> None:
         """What is believed may no longer hold: as uncertain as in the beginning, about the same mean."""
@@ -99,16 +98,17 @@ class Tail:
     def add(self, residual: float) -> None:
         """Takes one more; the oldest goes when there are enough."""
         ring = self._ring
-        if not self._counts:
-            self._counts = array("H", [0] * (POINTS + 1))
+        place = self._next
         if len(ring) < RESIDUALS:
             ring.append(residual)
         else:
-            self._counts[_cell(ring[self._next])] -= 1
-            ring[self._next] = residual
-            self._next = (self._next + 1) % RESIDUALS
+            self._counts[_cell(ring[place])] -= 1
+            ring[place] = residual
+        if not self._counts:
+            self._counts = array("H", [0] * (POINTS + 1))
         # By what the ring holds: rounded to single precision it may lie in another cell.
-        self._counts[_cell(ring[self._next - 1] if len(ring) == RESIDUALS else ring[-1])] += 1
+        self._counts[_cell(ring[place])] += 1
+        self._next = place + 1 if place + 1 < RESIDUALS else 0
         self._fresh = False
 
     def within(self, t: float) -> float:
@@ -163,7 +163,7 @@ def _cell(residual: float) -> int:
 
 
 class Learned:
-    """How far a (backend, model) is from its prior. `observations` are answers, `updated_at` the last change.
+    """How far a (backend, model) is from its prior. `observations` are the answers that moved it.
 
     `tokens_per_event` is what its events of output hold, 0 while unknown. `in_time_started_at` is when the attempt
     began that got its first token in time and began last: an older one that still waits says nothing of the backend.
@@ -181,6 +181,5 @@ class Learned:
         self.tpot = Belief(intercept_sd=prior_sd_log, slope_sd=slope_sd_log, noise_sd=tpot_noise_sd)
         self.tail = Tail()
         self.observations = 0
-        self.updated_at = NEVER
         self.tokens_per_event = 0.0
         self.in_time_started_at = NEVER

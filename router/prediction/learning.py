@@ -8,7 +8,7 @@
     learned.tail.within((ln(limit_s / prior_s) - mean) / sqrt(variance))              # P(TTFT <= limit), conformal
     fade(learned, now)                                            # what time alone changes
     unfinished(learned, waited_s=, ...)                           # an attempt that ended without a first token
-    learned.ttft.shift = waiting_shift(learned.tail, late)       # what those say that have not ended
+    learned.ttft.shift = waiting_shift(learned.tail, late)       # those say that go on
 
 `batch` are the other sequences there, `prompt_tokens` those to prefill before the first token (others' that wait and the
 request's own that no cache holds), `context_tokens` the prompt and half of the answer. Every observation is a Kalman
@@ -30,6 +30,8 @@ CLIP_SD: Final = 4.0
 NOISE_RATE: Final = 0.02
 NOISE_START: Final = 8.0
 MIN_NOISE: Final = 4e-4
+MIN_SCALE: Final = 0.5
+MAX_SCALE: Final = 4.0
 # Change detection: two sums of surprise, and two large surprises in a row.
 ALLOWANCE_SD: Final = 0.5
 ALARM_SD: Final = 8.0
@@ -72,13 +74,12 @@ def observe(
     context_tokens: float = 2000.0,
 ) -> None:
     """Takes one answer into the belief. What was not observed (None) leaves its half as it is."""
-    fade(learned, now)
     if ttft_s is not None and _sane(ttft_s, prior_ttft_s):
         x1, x2 = ttft_features(prompt_tokens, batch)
-        learned.tail.add(update(learned.ttft, x1, x2, math.log(ttft_s / prior_ttft_s)))
+        learned.tail.add(update(learned.ttft, x1, x2, math.log(ttft_s / prior_ttft_s), now))
     if tpot_s is not None and _sane(tpot_s, prior_tpot_s):
         x1, x2 = tpot_features(batch, context_tokens)
-        update(learned.tpot, x1, x2, math.log(tpot_s / prior_tpot_s))
+        update(learned.tpot, x1, x2, math.log(tpot_s / prior_tpot_s), now)
     learned.observations = max(learned.ttft.count, learned.tpot.count)
 
 
@@ -87,22 +88,24 @@ def _sane(seconds: float, prior_s: float) -> bool:
 
 
 def fade(learned: Learned, now: float) -> None:
-    """Leads the belief back to the prior by the time that has passed. Any number of steps comes to the same."""
-    elapsed = now - learned.updated_at
-    if elapsed <= 0.0:
+    """Leads a belief back to the prior by the time that has passed. Any number of steps comes to the same."""
+    _fade(learned.ttft, now)
+    _fade(learned.tpot, now)
+
+
+def _fade(belief: Belief, now: float) -> None:
+    elapsed = now - belief.at
+    if not elapsed > 0.0:
         return
-    learned.updated_at = now
-    if learned.ttft.count or learned.tpot.count:
-        kept = 2.0 ** (-elapsed / HALF_LIFE_S)
-        _fade(learned.ttft, kept)
-        _fade(learned.tpot, kept)
-
-
-def _fade(belief: Belief, kept: float) -> None:
+    belief.at = now
+    if not belief.count:
+        return
+    kept = 2.0 ** (-elapsed / HALF_LIFE_S)
     lost = 1.0 - kept
+    slope_var = belief.slope_var
     belief.p00 += lost * (belief.intercept_var - belief.p00)
-    belief.p11 += lost * (belief.slope_var - belief.p11)
-    belief.p22 += lost * (belief.slope_var - belief.p22)
+    belief.p11 += lost * (slope_var - belief.p11)
+    belief.p22 += lost * (slope_var - belief.p22)
     belief.p01 *= kept
     belief.p02 *= kept
     belief.p12 *= kept
@@ -110,57 +113,72 @@ def _fade(belief: Belief, kept: float) -> None:
     belief.w0 *= pull
     belief.w1 *= pull
     belief.w2 *= pull
+    belief.scale += (1.0 - pull) * (1.0 - belief.scale)
 
 
-def update(belief: Belief, x1: float, x2: float, z: float) -> float:
-    """One observed z. Returns by how many standard deviations it was off, before it was believed."""
-    z = min(MAX_LOG, max(-MAX_LOG, z))
-    spread = belief.variance(x1, x2)
-    error = z - belief.base(x1, x2)
-    off = error / math.sqrt(spread)
+def update(belief: Belief, x1: float, x2: float, z: float, now: float) -> float:
+    """One observed z. Returns by how many of the deviations that were forecast it was off."""
+    _fade(belief, now)
+    known = _known(belief, x1, x2)
+    noise = belief.noise
+    error = min(MAX_LOG, max(-MAX_LOG, z)) - belief.base(x1, x2)
+    off = error / math.sqrt(known + noise)
+    expected = math.sqrt(belief.scale)
     if _changed(belief, off):
         belief.reopen()
-        spread = belief.variance(x1, x2)
+        known = _known(belief, x1, x2)
+    spread = known + noise
     limit = CLIP_SD * math.sqrt(spread)
     error = min(limit, max(-limit, error))
-    noise, known = belief.noise, spread - belief.noise
     _step(belief, x1, x2, error / spread, 1.0 / spread)
     belief.count += 1
     # Of the squared error that share is noise which the model gives it, so that an uncertain mean does not pass for it.
     rate = max(NOISE_RATE, 1.0 / (NOISE_START + belief.count))
     share = noise / spread
     belief.noise = max(MIN_NOISE, (1.0 - rate) * noise + rate * share * (share * error * error + known))
-    return off
+    # A belief that fades faster than its backend changes expects more than comes.
+    scale = belief.scale + NOISE_RATE * (min(CLIP_SD * CLIP_SD, off * off) - belief.scale)
+    belief.scale = min(MAX_SCALE, max(MIN_SCALE, scale))
+    return off / expected
+
+
+def _known(belief: Belief, x1: float, x2: float) -> float:
+    """x'Px: the variance of the mean."""
+    cross = belief.p01 * x1 + belief.p02 * x2 + belief.p12 * x1 * x2
+    return belief.p00 + belief.p11 * x1 * x1 + belief.p22 * x2 * x2 + 2.0 * cross
 
 
 def _step(belief: Belief, x1: float, x2: float, pull: float, gain: float) -> None:
     """Moves w by Px times `pull` and takes Px x'P times `gain` off P."""
-    k0 = belief.p00 + belief.p01 * x1 + belief.p02 * x2
-    k1 = belief.p01 + belief.p11 * x1 + belief.p12 * x2
-    k2 = belief.p02 + belief.p12 * x1 + belief.p22 * x2
+    p01, p02, p12 = belief.p01, belief.p02, belief.p12
+    k0 = belief.p00 + p01 * x1 + p02 * x2
+    k1 = p01 + belief.p11 * x1 + p12 * x2
+    k2 = p02 + p12 * x1 + belief.p22 * x2
     belief.w0 += k0 * pull
     belief.w1 += k1 * pull
     belief.w2 += k2 * pull
     belief.p00 += RIDGE - k0 * k0 * gain
-    belief.p01 -= k0 * k1 * gain
-    belief.p02 -= k0 * k2 * gain
+    belief.p01 = p01 - k0 * k1 * gain
+    belief.p02 = p02 - k0 * k2 * gain
     belief.p11 += RIDGE - k1 * k1 * gain
-    belief.p12 -= k1 * k2 * gain
+    belief.p12 = p12 - k1 * k2 * gain
     belief.p22 += RIDGE - k2 * k2 * gain
 
 
 def _changed(belief: Belief, off: float) -> bool:
     """Whether what is observed has become another: many small surprises to one side, or two large ones in a row."""
     bounded = min(CLIP_SD, max(-CLIP_SD, off))
-    belief.up = max(0.0, belief.up + bounded - ALLOWANCE_SD)
-    belief.down = max(0.0, belief.down - bounded - ALLOWANCE_SD)
+    up = belief.up = max(0.0, belief.up + bounded - ALLOWANCE_SD)
+    down = belief.down = max(0.0, belief.down - bounded - ALLOWANCE_SD)
+    streak = belief.streak
     if off > SURPRISE_SD:
-        belief.streak = max(0, belief.streak) + 1
+        streak = streak + 1 if streak > 0 else 1
     elif off < -SURPRISE_SD:
-        belief.streak = min(0, belief.streak) - 1
+        streak = streak - 1 if streak < 0 else -1
     else:
-        belief.streak = 0
-    return belief.up > ALARM_SD or belief.down > ALARM_SD or abs(belief.streak) > 1
+        streak = 0
+    belief.streak = streak
+    return up > ALARM_SD or down > ALARM_SD or streak > 1 or streak < -1
 
 
 def unfinished(
@@ -170,24 +188,24 @@ def unfinished(
 
     One that was cut off early says nothing, so that callers who lose patience do not make a backend look slow.
     """
-    fade(learned, now)
+    belief = learned.ttft
+    _fade(belief, now)
     if not _sane(waited_s, prior_ttft_s):
         return
-    belief = learned.ttft
     x1, x2 = ttft_features(prompt_tokens, batch)
-    spread = belief.variance(x1, x2)
-    above = (math.log(waited_s / prior_ttft_s) - belief.base(x1, x2)) / math.sqrt(spread)
-    if above < LATE_SD:
+    spread = _known(belief, x1, x2) + belief.noise
+    error = math.log(waited_s / prior_ttft_s) - belief.base(x1, x2)
+    if error < LATE_SD * math.sqrt(spread):
         return
-    if _changed(belief, above):
+    if _changed(belief, error / math.sqrt(spread)):
         belief.reopen()
-        wider = belief.variance(x1, x2)
-        above *= math.sqrt(spread / wider)
-        spread = wider
-    above = min(CLIP_SD, above)
+        spread = _known(belief, x1, x2) + belief.noise
     # Mean and variance of a normal that is known to lie above: by its hazard rate there.
+    above = min(CLIP_SD, error / math.sqrt(spread))
     hazard = math.exp(-0.5 * above * above) / (math.sqrt(0.5 * math.pi) * math.erfc(above / math.sqrt(2.0)))
     _step(belief, x1, x2, hazard / math.sqrt(spread), hazard * (hazard - above) / spread)
+    # From now on time leads it back, also where no answer ever came.
+    belief.count += 1
 
 
 # How much slower a backend may have become, each with the probability that it just has.
