@@ -17,9 +17,11 @@ COMMANDS = {
     "explain": "router.cli.explain:explain",
     "models": "router.cli.models:models",
     "top": "router.cli.top:top",
+    "prices": "router.cli.prices:prices",
     "backends": "router.cli.backends:backends",
     "admin": "router.cli.admin:admin",
     "check-config": "router.cli.check_config:check_config",
+    "simulate": "simulation.virtual.command:simulate",
 }
 
 
