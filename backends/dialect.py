@@ -6,6 +6,7 @@ anything is sent; the adapter refuses it again (`Unsupported`), so that nothing 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -67,6 +68,31 @@ class KeyHeader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixCache:
+    """What a server keeps of prompts that it has read.
+
+    `tokens`: as many; None: as many as its memory has room for beside the weights. Beginnings below `minimum_tokens`
+    are not kept, and what nobody asked for in `ttl_s` seconds is gone. `slots`: the last prompt of each sequence that
+    it runs at once, and nothing else. `billed`: only where its price list has a lower price for cached input. `told`:
+    its usage always counts what came from the cache.
+    """
+
+    tokens: float | None = None
+    ttl_s: float = math.inf
+    minimum_tokens: float = 0.0
+    slots: bool = False
+    billed: bool = False
+    told: bool = False
+
+
+# Of services: none of the vendors keeps shorter beginnings, or for longer without being paid for it.
+SERVICE_CACHE = PrefixCache(tokens=math.inf, ttl_s=300.0, minimum_tokens=1024.0, billed=True, told=True)
+# Engines with paged attention keep whatever has room; they say what was cached only when they were started so.
+PAGED_CACHE = PrefixCache()
+SLOT_CACHE = PrefixCache(slots=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One dialect of one wire. Wires add their own fields in a subclass.
 
@@ -80,6 +106,7 @@ class Dialect:
         failures: what its codes and statuses mean, where they mean something of their own.
         probe: where it may be asked how it is.
         limits: the headers that say how much of a rate limit is left.
+        prefix_cache: what its servers keep of prompts.
     """
 
     name: str
@@ -91,6 +118,7 @@ class Dialect:
     failures: FailureRules = COMMON
     probe: ProbePlan = field(default_factory=ProbePlan)
     limits: tuple[LimitHeaders, ...] = ()
+    prefix_cache: PrefixCache = SERVICE_CACHE
 
     @property
     def features(self) -> Features:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 import httpx
@@ -32,6 +33,18 @@ class Option:
     help: str
     pattern: str = r".+"
     required: bool = False
+
+
+_AMOUNT = r"(?:tokens|ttl_s|minimum_tokens)=\d{1,12}(?:\.\d{1,6})?"
+# Of any wire: what the router takes into account, and no adapter reads.
+COMMON_OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "prefix_cache": Option(
+            help="what the server keeps of prompts: 'off', or such as tokens=200000,ttl_s=300,minimum_tokens=1024",
+            pattern=rf"off|{_AMOUNT}(?:,{_AMOUNT}){{0,2}}",
+        )
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +81,12 @@ class Wire:
 
     def check_options(self, options: Mapping[str, str]) -> list[tuple[str, str]]:
         """What is wrong with them, as (option, reason)."""
+        known = {**self.options, **COMMON_OPTIONS}
         wrong = [
-            (name, f"unknown option; wire '{self.name}' has {_list(self.options) or 'none'}")
-            for name in sorted(options.keys() - self.options.keys())
+            (name, f"unknown option; wire '{self.name}' has {_list(known)}")
+            for name in sorted(options.keys() - known.keys())
         ]
-        for name, option in self.options.items():
+        for name, option in known.items():
             value = options.get(name)
             if value is None:
                 if option.required:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from backends.dialect import Dialect
+from backends.dialect import SERVICE_CACHE, SLOT_CACHE, Dialect
 from backends.errors import Overloaded, Unsupported
 from backends.failures.rules import FailureRules
 from backends.probing.plan import ProbePlan
@@ -22,6 +22,7 @@ _NOT_THIS_MODEL = re.compile(r"does not support (?:tools|thinking|generate|chat|
 
 OLLAMA = Dialect(
     name="ollama",
+    prefix_cache=SLOT_CACHE,
     parameters=MappingProxyType(
         {
             **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "stop", "seed")},
@@ -45,6 +46,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "ollama_cloud": replace(
             OLLAMA,
             name="ollama_cloud",
+            prefix_cache=SERVICE_CACHE,
             probe=ProbePlan(liveness="/api/version", models="/api/tags", models_every_s=300.0),
         ),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backends.dialect import KeyHeader
+from backends.dialect import PAGED_CACHE, SLOT_CACHE, KeyHeader
 from backends.failures.rules import BUSY_503
 from backends.openai.local import GENERIC
 from backends.openai.profile import Profile
@@ -30,6 +30,7 @@ _VLLM_PROBE = ProbePlan(
 _VLLM = replace(
     GENERIC,
     name="vllm",
+    prefix_cache=PAGED_CACHE,
     prefill="continue_final_message",
     reasoning_back="reasoning_content",
     orca=True,
@@ -55,6 +56,7 @@ ENGINES: tuple[Profile, ...] = (
     # /prometheus/metrics, and only where the server was told to have it.
     Profile(
         name="trtllm",
+        prefix_cache=PAGED_CACHE,
         capabilities=EVERYTHING,
         parameters=parameters(
             *COMMON, *PENALTIES, *LOGPROBS, *OPEN_SAMPLERS, "seed", "reasoning_effort", max_output_tokens="max_tokens"
@@ -77,6 +79,7 @@ ENGINES: tuple[Profile, ...] = (
     replace(
         GENERIC,
         name="sglang",
+        prefix_cache=PAGED_CACHE,
         prefill="continue_final_message",
         reasoning_back="reasoning_content",
         failures=BUSY_503,
@@ -103,6 +106,7 @@ ENGINES: tuple[Profile, ...] = (
     replace(
         GENERIC,
         name="llama_cpp",
+        prefix_cache=SLOT_CACHE,
         parameters=parameters(
             *COMMON,
             *PENALTIES,

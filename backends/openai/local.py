@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from backends.dialect import SLOT_CACHE
 from backends.openai.failure_rules import MLX
 from backends.openai.profile import Profile
 from backends.openai.words import (
@@ -61,6 +62,7 @@ LOCAL: tuple[Profile, ...] = (
     replace(
         _LOCAL,
         name="mlx",
+        prefix_cache=SLOT_CACHE,
         capabilities=EVERYTHING - STRUCTURED - {"vision"},
         parameters=parameters(*COMMON, *PENALTIES, *OPEN_SAMPLERS, "seed", max_output_tokens="max_tokens"),
         obeys_choice=False,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from backends.dialect import Dialect
+from backends.dialect import PAGED_CACHE, Dialect
 from backends.errors import ContextTooLong, ModelNotServed, Overloaded, Warming
 from backends.probing.metrics_text import GaugeNames
 from backends.probing.plan import ProbePlan
@@ -118,6 +118,7 @@ _TENSORRTLLM = TritonDialect(
     csv_inputs=frozenset({"INPUT_2", "INPUT_3"}),
 )
 _VLLM = TritonDialect(
+    prefix_cache=PAGED_CACHE,
     name="vllm",
     parameters=MappingProxyType(
         {

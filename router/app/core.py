@@ -83,7 +83,10 @@ def build_core(
         policies=settings.policies,
         wires=wires,
     )
-    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic)
+    affinity = Affinity(fleet)
+    feedback = Feedback(
+        fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic, affinity=affinity
+    )
     tenants = Tenants(
         tenants=lambda: view.snapshot.tenants,
         policies=lambda: fleet.policies,
@@ -91,7 +94,6 @@ def build_core(
         clock=clock,
         replicas=lambda: 1 + int(feedback.busy.peers),
     )
-    affinity = Affinity(fleet)
     decider = Decider(
         fleet=fleet,
         lengths=lengths,
@@ -99,6 +101,7 @@ def build_core(
         uniform=draws,
         age=lambda: view.age_s(clock.monotonic()),
         money=tenants.money_multiplier,
+        affinity=affinity,
     )
     policy = settings.policies.dispatch
     budget = RetryBudget(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from backends import registry
 from backends.wire import Wire
 from router.domain.fleet import Capability, Parameter
+from router.domain.prefix_cache import PrefixCache
 from router.domain.wires import Features, WireFacts, Wires
 
 
@@ -22,9 +23,18 @@ def _facts(wire: Wire) -> WireFacts:
 
 
 def _features(wire: Wire, profile: str) -> Features:
-    family = wire.dialect(profile).features
+    dialect = wire.dialect(profile)
+    family, cache = dialect.features, dialect.prefix_cache
     # `logprobs` is asked for as a capability; every other name is one or the other.
     return Features(
         capabilities=frozenset(Capability(name) for name in family.capabilities),
         parameters=frozenset(Parameter(name) for name in family.parameters - {"logprobs"}),
+        prefix_cache=PrefixCache(
+            tokens=cache.tokens,
+            ttl_s=cache.ttl_s,
+            minimum_tokens=cache.minimum_tokens,
+            slots=cache.slots,
+            billed=cache.billed,
+            told=cache.told,
+        ),
     )

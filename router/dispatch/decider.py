@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from router.clock import Clock
+from router.dispatch.affinity import Affinity
 from router.dispatch.fleet import Fleet
 from router.domain.decision import Decision
 from router.domain.fleet import PrivacyLevel
@@ -54,6 +55,7 @@ class Decider:
         uniform: Callable[[], float],
         age: Callable[[], float],
         money: Callable[[str], float] = lambda _: 1.0,
+        affinity: Affinity | None = None,
     ) -> None:
         self._fleet = fleet
         self._lengths = lengths
@@ -61,6 +63,7 @@ class Decider:
         self._uniform = uniform
         self._age = age
         self._money = money
+        self._affinity = affinity
 
     @property
     def lengths(self) -> OutputLength:
@@ -104,6 +107,9 @@ class Decider:
             money_multiplier=self._money(profile.tenant),
             explore=not avoid and may_explore(profile, workload) and self._uniform() < workload.explore_share,
         )
+        if profile.blocks and self._affinity is not None:
+            # What the caller says of a session holds for wherever it was; here is known where.
+            shape.cached_on, shape.cached_tokens = self._affinity.cached_on(profile, started), 0.0
         ranking = scheduler.rank(
             self._fleet.rows_for(profile.model),
             profile,

@@ -121,7 +121,7 @@ class Executor:
             code = filters.check(forecast.row, plan.ranking.constraints, now, ignore_health=panic)
             if code != filters.KEEP:
                 continue
-            attempt = self._feedback.begin(forecast, force=panic)
+            attempt = self._feedback.begin(forecast, force=panic, blocks=plan.profile.blocks)
             if attempt is not None:
                 return attempt
         return None

@@ -11,6 +11,7 @@ import math
 from backends.contract import Chunk, Usage
 from backends.errors import BackendError, QuotaExhausted, TimedOut
 from router.clock import Clock
+from router.dispatch.affinity import Affinity
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.learner import STREAMED_S, Learner
 from router.dispatch.loads import Busy
@@ -43,8 +44,17 @@ class Attempt:
     `late_at` is the 95 % quantile of when its first token was expected; `streamed`: more tokens came after the first.
     """
 
-    def __init__(self, feedback: Feedback, forecast: Forecast, member: Member, *, permitted: bool) -> None:
+    def __init__(
+        self,
+        feedback: Feedback,
+        forecast: Forecast,
+        member: Member,
+        *,
+        permitted: bool,
+        blocks: tuple[int, ...] = (),
+    ) -> None:
         self.forecast = forecast
+        self.blocks = blocks
         self.member = member
         self.row: Row = forecast.row
         self.started_at = feedback.clock.monotonic()
@@ -59,7 +69,7 @@ class Attempt:
         self.outcome: AttemptOutcome | None = None
         self._feedback = feedback
         self._permitted = permitted
-        self._prefilling = forecast.input_tokens
+        self._prefilling = forecast.fresh_tokens
         sd = forecast.ttft_sd
         self.late_at = self.started_at + forecast.ttft_s * math.exp(LATE_SD * sd - 0.5 * sd * sd)
         self.streamed = False
@@ -79,6 +89,7 @@ class Attempt:
                 self.first_at = now
                 self._end_prefill()
                 self._feedback.learner.answered(self)
+                self._feedback.was_read(self, now)
             elif not self.streamed and now - self.first_at >= STREAMED_S:
                 self.streamed = True
                 self._feedback.learner.streamed(self, now)
@@ -134,13 +145,21 @@ class Feedback:
     """
 
     def __init__(
-        self, *, fleet: Fleet, lengths: OutputLength, metrics: Metrics, clock: Clock, traffic: Traffic | None = None
+        self,
+        *,
+        fleet: Fleet,
+        lengths: OutputLength,
+        metrics: Metrics,
+        clock: Clock,
+        traffic: Traffic | None = None,
+        affinity: Affinity | None = None,
     ) -> None:
         self.clock = clock
         self.traffic = traffic if traffic is not None else Traffic(now=clock.monotonic())
         self.busy = Busy()
         self.passive = Passive()
         self.learner = Learner(fleet=fleet, lengths=lengths)
+        self._affinity = affinity
         self._fleet = fleet
         self._metrics = metrics
 
@@ -148,11 +167,13 @@ class Feedback:
         """To be called a few times a second: what attempts say that have not ended, and what time alone changes."""
         self.learner.tick(now)
 
-    def begin(self, forecast: Forecast, *, force: bool = False, seen: bool = True) -> Attempt | None:
+    def begin(
+        self, forecast: Forecast, *, force: bool = False, seen: bool = True, blocks: tuple[int, ...] = ()
+    ) -> Attempt | None:
         """Starts an attempt; None when the circuit of the backend does not permit one.
 
         `force` is for the case that every backend looks sick: then a closed door helps nobody. `seen` is False where
-        the tokens go past this router, so that their absence means nothing.
+        the tokens go past this router, so that their absence means nothing. `blocks` are those of the prompt.
         """
         member = self._fleet.members.get(forecast.row.id)
         if member is None or member.adapter is None:
@@ -163,7 +184,7 @@ class Feedback:
             return None
         member.rate_limit.refill(now)
         member.rate_limit.spend(forecast.input_tokens, forecast.output_tokens)
-        attempt = Attempt(self, forecast, member, permitted=permitted)
+        attempt = Attempt(self, forecast, member, permitted=permitted, blocks=blocks)
         if seen:
             self.learner.begun(attempt)
         return attempt
@@ -184,6 +205,7 @@ class Feedback:
             self.learner.done(attempt, usage, tpot, now)
         else:
             self.learner.gone(attempt, now, patient=result in TOO_LONG)
+        self._remember(attempt, result, error, now)
         bill = self._bill(attempt.forecast, usage, tpot or attempt.forecast.tpot_s)
         outcome = AttemptOutcome(
             backend=row.id,
@@ -208,6 +230,23 @@ class Feedback:
             if result == OK:
                 self._metrics.predicted(outcome, ttft_s=attempt.forecast.ttft_s, tpot_s=attempt.forecast.tpot_s)
         return outcome
+
+    def was_read(self, attempt: Attempt, now: float) -> None:
+        """The first token came: the backend has the whole prompt in its cache."""
+        if attempt.blocks and self._affinity is not None:
+            self._affinity.read(attempt.row, attempt.blocks, now)
+
+    def _remember(self, attempt: Attempt, result: str, error: BackendError | None, now: float) -> None:
+        affinity, forecast = self._affinity, attempt.forecast
+        if affinity is None:
+            return
+        if error is not None:
+            affinity.failed(attempt.row, attempt.blocks, error)
+        elif result == OK and attempt.blocks:
+            if attempt.events == 0:  # of a pick: its tokens went past this router
+                affinity.read(attempt.row, attempt.blocks, now)
+            if attempt.usage is not None:
+                affinity.told(attempt.row, forecast.input_tokens - forecast.fresh_tokens, attempt.usage, now)
 
     def _judge(self, attempt: Attempt, result: str, error: BackendError | None, now: float) -> None:
         breaker = attempt.member.breaker

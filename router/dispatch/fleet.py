@@ -20,7 +20,7 @@ from router.clock import Clock
 from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
-from router.domain.fleet import Backend, Capability, Health, Parameter, ServedModel
+from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.learned import Learned
 from router.domain.live import NEVER, Live
@@ -40,7 +40,11 @@ from router.scheduling.objective import Weights
 log = structlog.get_logger(__name__)
 K = TypeVar("K", bound=Hashable)
 BuildAdapter = Callable[[BackendSpec], Adapter]
+# What a backend kept is gone: of one model, or of all (None).
+Forgotten = Callable[[str, str | None], None]
 UNKNOWN_HEALTH = Health()
+# Whoever comes back from these is not taken to remember anything.
+STARTS_ANEW = frozenset({HealthState.EJECTED, HealthState.WARMING})
 # What a model of the catalogue must read for a capability to mean anything.
 READS = {Capability.VISION: "image", Capability.AUDIO: "audio"}
 
@@ -89,6 +93,7 @@ class Fleet:
         self._by_name: dict[str, list[Row]] = {}
         self._families = _families(wires or {})
         self._grids = Grids(catalogue.places)
+        self._forgotten: Forgotten | None = None
 
     @property
     def snapshot(self) -> FleetSnapshot:
@@ -119,6 +124,14 @@ class Fleet:
         self._prices.settle()
         self._applied = snapshot
         self.version = snapshot.version
+
+    def on_forgotten(self, forgotten: Forgotten) -> None:
+        """Calls `forgotten` when a backend no longer serves a model, has moved, or starts anew."""
+        self._forgotten = forgotten
+
+    def _lost(self, backend_id: str, model: str | None = None) -> None:
+        if self._forgotten is not None:
+            self._forgotten(backend_id, model)
 
     def use_policies(self, policies: Policies) -> None:
         """Takes over new policies."""
@@ -192,6 +205,8 @@ class Fleet:
                 self._forget(backend.id, model)
         member = self._member(backend)
         health = snapshot.health.get(backend.id, UNKNOWN_HEALTH)
+        if health.state in STARTS_ANEW:
+            self._lost(backend.id)
         for served in backend.models:
             key = (backend.id, served.model)
             price = self._prices.of(snapshot.prices, backend.id, served.model, now)
@@ -204,6 +219,7 @@ class Fleet:
     def _forget(self, backend_id: str, model: str) -> None:
         key = (backend_id, model)
         del self._rows[key], self._sources[key], self._learned[key]
+        self._lost(backend_id, model)
         rows = self._by_model[model]
         del rows[backend_id]
         if not rows:
@@ -235,6 +251,7 @@ class Fleet:
             log.warning("backend_unusable", backend=backend.id, reason=str(error))
         if old is not None and old.adapter is not None:
             self.removed.append(old.adapter)
+            self._lost(backend.id)
         member = Member(
             backend=backend,
             adapter=adapter,

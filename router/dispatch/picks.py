@@ -92,7 +92,7 @@ class Picks:
         if backend and backend != attempt.row.id:
             if backend not in out.others:
                 raise InvalidRequest(Violation("backend", f"'{backend}' was not offered by this pick"))
-            other = self._feedback.begin(out.others[backend], force=True, seen=False)
+            other = self._feedback.begin(out.others[backend], force=True, seen=False, blocks=attempt.blocks)
             attempts.append(attempt.close(CANCELLED))
             if other is None:
                 del self._open[report.pick_id]

@@ -68,6 +68,7 @@ class RequestProfile:
         parameters: of sampling, that it sets.
         deadline_s: on the router's monotonic clock; None: none.
         session_key: "" or what sessions are kept together by.
+        blocks: hashes of the prompt's beginning, see `domain.prefix_cache`; empty where it is short or not known.
         max_attempts: None: the policy's.
         service_tier: "" or the vendors' service to be charged by; the class's goes before "".
     """
@@ -90,6 +91,7 @@ class RequestProfile:
     workload_class: str = ""
     session_key: str = ""
     shared_prefix_tokens: int = 0
+    blocks: tuple[int, ...] = ()
     service_tier: str = ""
     priority: Priority = Priority.NORMAL
     on_stream_break: StreamBreakAction = StreamBreakAction.ERROR

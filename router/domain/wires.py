@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from router.domain.fleet import Capability, Parameter
+from router.domain.prefix_cache import BILLED, PrefixCache
 
 # The option, of every wire that has it, that names what one server refuses although its family does not.
 WITHOUT = "without"
@@ -19,10 +20,11 @@ CheckOptions = Callable[[Mapping[str, str]], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """What a family can be asked for at all, whatever a backend of it declares."""
+    """What a family can be asked for at all, whatever a backend declares, and what its servers keep of prompts."""
 
     capabilities: frozenset[Capability] = frozenset(Capability)
     parameters: frozenset[Parameter] = frozenset(Parameter)
+    prefix_cache: PrefixCache = BILLED
 
 
 def any_options(_: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,7 @@
 
 Near-ties are drawn at random with softmax weights: replicas that all see the same slightly old state would otherwise
 send everything to the same backend at once. A session, or a prompt that begins like others, keeps to one of the
-near-ties by rendezvous hashing.
+near-ties by rendezvous hashing: the one that holds most of the prompt, or the same as all others that begin alike.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def order(
     if len(near) == 1:
         chosen = near[0]
     elif session:
-        chosen = max(near, key=lambda f: crc32(f"{session}\0{f.row.id}\0{f.row.model}".encode()))
+        chosen = max(near, key=lambda f: (-f.fresh_tokens, crc32(f"{session}\0{f.row.id}\0{f.row.model}".encode())))
     else:
         chosen = _softmax(near, best.rank_usd, margin, uniform)
     return [chosen, *_best_first(forecasts, chosen)]

@@ -139,7 +139,7 @@ def rank(
         score(forecast, shape, weights)
         forecasts.append(forecast)
     if forecasts:
-        forecasts = picker.order(forecasts, shape, session=profile.session_key, uniform=uniform)
+        forecasts = picker.order(forecasts, shape, session=_seed(profile), uniform=uniform)
     return Ranking(
         ordered=forecasts,
         dropped=dropped,
@@ -149,6 +149,13 @@ def rank(
         panic=panic,
         now=now,
     )
+
+
+def _seed(profile: RequestProfile) -> str:
+    """What keeps a request to one of several near-ties: its session, or how its prompt begins."""
+    if profile.session_key or not profile.blocks:
+        return profile.session_key
+    return f"{profile.blocks[0]:x}"
 
 
 def _sift(

@@ -221,14 +221,16 @@ class Needs(_message.Message):
     def __init__(self, capabilities: _Optional[_Iterable[_Union[_common_pb2.Capability, str]]] = ..., minimum_quality: _Optional[float] = ..., minimum_context_tokens: _Optional[int] = ..., task: _Optional[str] = ...) -> None: ...
 
 class SessionHints(_message.Message):
-    __slots__ = ("session_id", "shared_prefix_tokens", "prefix_block_hashes")
+    __slots__ = ("session_id", "shared_prefix_tokens", "prefix_block_hashes", "prefix_block_tokens")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SHARED_PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PREFIX_BLOCK_HASHES_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_BLOCK_TOKENS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     shared_prefix_tokens: int
     prefix_block_hashes: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, session_id: _Optional[str] = ..., shared_prefix_tokens: _Optional[int] = ..., prefix_block_hashes: _Optional[_Iterable[int]] = ...) -> None: ...
+    prefix_block_tokens: int
+    def __init__(self, session_id: _Optional[str] = ..., shared_prefix_tokens: _Optional[int] = ..., prefix_block_hashes: _Optional[_Iterable[int]] = ..., prefix_block_tokens: _Optional[int] = ...) -> None: ...
 
 class RoutingOptions(_message.Message):
     __slots__ = ("needs", "slo", "max_cost_usd", "placement", "objective", "workload_class", "session", "priority", "on_stream_break", "idempotency_key", "max_attempts", "explain", "labels", "service_tier")

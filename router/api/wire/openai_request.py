@@ -22,6 +22,7 @@ from router.api.wire.openai_messages import convert_messages
 from router.api.wire.openai_problems import decode_json
 from router.api.wire.openai_schema import ChatBody, CommonBody, CompletionBody
 from router.api.wire.openai_tools import convert_response_format, convert_tool_choice, convert_tools
+from router.api.wire.prefix import prefix_blocks
 from router.domain.request import RequestProfile, StreamBreakAction
 from router.domain.tenant import DEFAULT_TENANT
 from router.errors import InvalidRequest, UnsupportedParameter, Violation
@@ -177,11 +178,12 @@ def _profile(
     session_key: str,
 ) -> RequestProfile:
     needs = derive_needs(request)
+    input_tokens = estimate_input_tokens(request)
     return RequestProfile(
         request_id=request_id,
         model=request.model,
         tenant=tenant,
-        input_tokens=estimate_input_tokens(request),
+        input_tokens=input_tokens,
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=options.expected_output_tokens,
         needs=needs | frozenset(options.capabilities) if options.capabilities else needs,
@@ -197,6 +199,7 @@ def _profile(
         service_tier=options.service_tier or "",
         session_key=options.session_id or session_key,
         shared_prefix_tokens=options.shared_prefix_tokens or 0,
+        blocks=prefix_blocks(request, tenant, input_tokens),
         priority=routing.priority(options),
         on_stream_break=options.on_stream_break or StreamBreakAction.ERROR,
         idempotency_key=options.idempotency_key or "",

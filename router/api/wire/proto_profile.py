@@ -14,8 +14,10 @@ from backends.contract import GenerateRequest
 from router.api.wire.checks import Checks
 from router.api.wire.estimate import estimate_input_tokens
 from router.api.wire.needs import NOTHING_ASKED, derive_needs, derive_parameters
+from router.api.wire.prefix import given_blocks, prefix_blocks
 from router.api.wire.proto_request import decode_content
 from router.domain.fleet import Capability, Parameter, PrivacyLevel
+from router.domain.prefix_cache import BLOCK_TOKENS
 from router.domain.request import Objective, Placement, Priority, RequestProfile, Slo, StreamBreakAction
 from router.v1 import common_pb2
 from router.v1 import inference_pb2 as pb
@@ -105,6 +107,7 @@ def _decode(
     message: pb.GenerateRequest, checks: Checks, at: str, request_id: str, deadline_s: float | None, tenant: str
 ) -> tuple[GenerateRequest, RequestProfile]:
     request = decode_content(message, checks, at)
+    input_tokens = estimate_input_tokens(request)
     profile = _profile(
         message.routing if message.HasField("routing") else _NO_ROUTING,
         checks,
@@ -113,11 +116,12 @@ def _decode(
         model=request.model,
         tenant=tenant,
         deadline_s=deadline_s,
-        input_tokens=estimate_input_tokens(request),
+        input_tokens=input_tokens,
         max_output_tokens=request.sampling.max_output_tokens,
         expected_output_tokens=None,
         shown_needs=derive_needs(request),
         parameters=derive_parameters(request.sampling, request.tool_choice),
+        blocks=prefix_blocks(request, tenant, input_tokens),
     )
     return request, profile
 
@@ -144,6 +148,7 @@ def _profile(
     expected_output_tokens: float | None,
     shown_needs: frozenset[Capability],
     parameters: frozenset[Parameter] = NOTHING_ASKED,
+    blocks: tuple[int, ...] = (),
 ) -> RequestProfile:
     if not options.ListFields():
         return RequestProfile(
@@ -155,6 +160,7 @@ def _profile(
             expected_output_tokens=expected_output_tokens,
             needs=shown_needs,
             parameters=parameters,
+            blocks=blocks,
             deadline_s=deadline_s,
         )
     needs, session = options.needs, options.session
@@ -162,7 +168,6 @@ def _profile(
     for i, number in enumerate(needs.capabilities[:MAX_BACKENDS]):
         if capability := _member(CAPABILITIES, number, checks, f"{at}.needs.capabilities[{i}]"):
             asked.add(capability)
-    checks.count(f"{at}.session.prefix_block_hashes", len(session.prefix_block_hashes), MAX_PREFIX_HASHES)
     _check_labels(options.labels, checks, f"{at}.labels")
     max_attempts = _within(options, "max_attempts", checks, at, low=1, high=MAX_ATTEMPTS)
     return RequestProfile(
@@ -187,6 +192,7 @@ def _profile(
         service_tier=checks.text(f"{at}.service_tier", options.service_tier),
         session_key=checks.text(f"{at}.session.session_id", session.session_id),
         shared_prefix_tokens=session.shared_prefix_tokens,
+        blocks=blocks or _given(session, tenant, checks, f"{at}.session"),
         priority=_member(_PRIORITIES, options.priority, checks, f"{at}.priority") or Priority.NORMAL,
         on_stream_break=_member(_ON_BREAK, options.on_stream_break, checks, f"{at}.on_stream_break")
         or StreamBreakAction.ERROR,
@@ -195,6 +201,17 @@ def _profile(
         explain=options.explain,
         deadline_s=deadline_s,
     )
+
+
+def _given(session: pb.SessionHints, tenant: str, checks: Checks, at: str) -> tuple[int, ...]:
+    hashes = session.prefix_block_hashes
+    tokens = session.prefix_block_tokens if session.HasField("prefix_block_tokens") else BLOCK_TOKENS
+    if not checks.count(f"{at}.prefix_block_hashes", len(hashes), MAX_PREFIX_HASHES):
+        return ()
+    if tokens < 1 or BLOCK_TOKENS % tokens:
+        checks.add(f"{at}.prefix_block_tokens", f"must divide {BLOCK_TOKENS}")
+        return ()
+    return given_blocks(hashes, tenant, tokens) if hashes else ()
 
 
 def _slo(slo: common_pb2.Slo, checks: Checks, at: str) -> Slo:

@@ -1,0 +1,145 @@
+"""Who has read the beginning of a prompt before: what each cache is believed to hold, and how far that is trusted.
+
+Looked up for every decision over a prompt of at least one block; told by every attempt. Only hashes get here.
+"""
+
+from __future__ import annotations
+
+import math
+
+from backends.contract import Usage
+from backends.errors import BackendError, ConnectFailed, StreamBroken, TimedOut, UpstreamFault, Warming
+from router.dispatch.fleet import Fleet
+from router.domain.fleet import Backend, ServedModel
+from router.domain.prefix_cache import BILLED, BLOCK_TOKENS, MAX_BLOCKS, OPTION, PrefixCache, configured
+from router.domain.request import RequestProfile
+from router.domain.rows import Row
+from router.prediction.prefixes import MAX_ENTRIES, Prefixes, Room, Trust
+
+# Of an accelerator's memory, what an engine leaves to weights and cache together.
+USABLE_MEMORY = 0.9
+# Where nothing says how much fits.
+UNKNOWN_TOKENS = 131_072.0
+UNLIMITED_BLOCKS = 1 << 20
+# A process that answers like this is not the one that read the prompts.
+_RESTARTED = frozenset({ConnectFailed.code, Warming.code})
+# Nobody knows what became of this prompt.
+_UNSURE = frozenset({UpstreamFault.code, StreamBroken.code, TimedOut.code})
+NOWHERE: dict[str, float] = {}
+
+
+class Affinity:
+    """Beliefs about the prefix caches of a fleet; bounded by `max_entries` pairs of a block and a backend."""
+
+    def __init__(self, fleet: Fleet, *, max_entries: int = MAX_ENTRIES) -> None:
+        self._fleet = fleet
+        self._prefixes = Prefixes(max_entries)
+        # Made once for each row, which is another object when anything about its backend has changed.
+        self._rooms: dict[tuple[str, str], tuple[Row, Room | None, PrefixCache]] = {}
+        self._trust: dict[tuple[str, str], Trust] = {}
+        fleet.on_forgotten(self._forgotten)
+
+    def __len__(self) -> int:
+        """Pairs of a block and a backend that are believed now."""
+        return len(self._prefixes)
+
+    def cached_on(self, profile: RequestProfile, now: float) -> dict[str, float]:
+        """Tokens of the prompt's beginning that each backend is expected not to read again; nothing for the others.
+
+        Of a backend that serves several of the models that were asked for, the most.
+        """
+        if not profile.blocks or not len(self._prefixes):
+            return NOWHERE
+        found: dict[str, float] = {}
+        for model in self._fleet.catalogue.resolve(profile.model):
+            for backend, depth in self._prefixes.match(model, profile.blocks, now).items():
+                known = self._rooms.get((backend, model))
+                if known is None:
+                    continue
+                tokens = min(float(depth * BLOCK_TOKENS), profile.input_tokens)
+                if tokens >= known[2].minimum_tokens:
+                    tokens *= self._trust[backend, model].share(now)
+                    found[backend] = max(tokens, found.get(backend, 0.0))
+        return found
+
+    def read(self, row: Row, blocks: tuple[int, ...], now: float) -> None:
+        """The backend has read a prompt that begins with these blocks: its first token has come."""
+        _, room, _ = self._room(row)
+        if room is not None and blocks:
+            self._prefixes.store(row.model, row.id, blocks, now=now, room=room)
+
+    def told(self, row: Row, expected_tokens: float, usage: Usage, now: float) -> None:
+        """What the backend says it had of a prompt of which `expected_tokens` were expected to be cached."""
+        trust = self._trust.get((row.id, row.model))
+        if trust is not None and usage.input > 0:
+            believed = expected_tokens / trust.share(now)
+            trust.report(believed=believed, said=float(usage.cached_input), now=now)
+
+    def failed(self, row: Row, blocks: tuple[int, ...], error: BackendError) -> None:
+        """An attempt ended in this error."""
+        if error.code in _RESTARTED:
+            self._prefixes.forget(row.id)
+        elif blocks and error.code in _UNSURE:
+            self._prefixes.drop(row.model, row.id, blocks)
+
+    def _forgotten(self, backend: str, model: str | None) -> None:
+        """The fleet lost it, or has it at another address (`model` None: all its models), or it has restarted."""
+        self._prefixes.forget(backend, model)
+        if model is not None:
+            self._rooms.pop((backend, model), None)
+            self._trust.pop((backend, model), None)
+
+    def _room(self, row: Row) -> tuple[Row, Room | None, PrefixCache]:
+        key = (row.id, row.model)
+        known = self._rooms.get(key)
+        if known is not None and known[0] is row:
+            return known
+        rule = rule_of(row, self._fleet)
+        room = room_of(row, rule)
+        known = self._rooms[key] = (row, room, rule)
+        if key not in self._trust:
+            self._trust[key] = Trust(tells=rule.told)
+        if room is None:
+            self._prefixes.forget(row.id, row.model)
+        return known
+
+
+def rule_of(row: Row, fleet: Fleet) -> PrefixCache:
+    """What is known of how this backend keeps prompts: of its family, and by its operator's word over that."""
+    backend = row.backend
+    rule = BILLED
+    if fleet.wires is None:
+        rule = PrefixCache() if row.hardware.memory_bytes > 0.0 else BILLED
+    elif (wire := fleet.wires.get(backend.wire)) is not None and backend.profile in wire.profiles:
+        rule = wire.profiles[backend.profile].prefix_cache
+    text = dict(backend.options).get(OPTION) if backend.options else None
+    return rule if text is None else configured(rule, text)
+
+
+def room_of(row: Row, rule: PrefixCache) -> Room | None:
+    """What the backend has room for; None where nothing is kept."""
+    if rule.billed and not any(rate.cached_usd < rate.input_usd for rate in row.rates[""]):
+        return None
+    prompts = int(row.max_concurrency) if rule.slots else 0
+    if rule.slots:
+        blocks = float(prompts * MAX_BLOCKS)
+    elif rule.tokens is not None:
+        blocks = rule.tokens / BLOCK_TOKENS
+    else:
+        blocks = memory_tokens(row) / BLOCK_TOKENS
+    whole = UNLIMITED_BLOCKS if math.isinf(blocks) else int(blocks)
+    return Room(blocks=whole, ttl_s=rule.ttl_s, prompts=prompts) if whole > 0 else None
+
+
+def memory_tokens(row: Row) -> float:
+    """Tokens whose keys and values fit beside the weights."""
+    model, backend = row.catalogue_model, row.backend
+    memory = row.hardware.memory_bytes * backend.hardware_count
+    if model is None or model.kv_bytes_per_token <= 0.0 or memory <= 0.0:
+        return UNKNOWN_TOKENS
+    weights = model.parameters * (_served(backend, row.model).bytes_per_weight or 2.0)
+    return max(0.0, USABLE_MEMORY * memory - weights) / model.kv_bytes_per_token
+
+
+def _served(backend: Backend, model: str) -> ServedModel:
+    return next(served for served in backend.models if served.model == model)
