@@ -8,9 +8,11 @@ from typing import Protocol
 
 from router.api.admin_call import answering
 from router.api.wire.fleet import encode_feed, encode_recorded, encode_replica, encode_view
+from router.api.wire.token_prices import encode_line
 from router.clock import Clock
-from router.dispatch.overview import Look, Overview, in_turns
+from router.dispatch.overview import Look, Overview
 from router.dispatch.recent import Recent
+from router.dispatch.turns import in_turns
 from router.domain.audit import Author
 from router.domain.price_feed import FeedReport, FeedState
 from router.domain.replica import Replica
@@ -120,6 +122,22 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     @answering
     async def ListFeeds(self, _request: pb.ListFeedsRequest, _author: Author) -> pb.ListFeedsResponse:
         return pb.ListFeedsResponse(feeds=map(encode_feed, await self._feeds()))
+
+    @answering
+    async def ListTokenPrices(self, request: pb.ListTokenPricesRequest, _author: Author) -> pb.ListTokenPricesResponse:
+        now, unix = self._clock.monotonic(), self._clock.time()
+        lines, count = await self._overview.prices.lines(
+            backend=request.backend,
+            limit=min(request.backends or BACKENDS, MOST_BACKENDS),
+            history=request.history,
+            now=now,
+            unix=unix,
+        )
+        return pb.ListTokenPricesResponse(
+            backends=[encode_line(line, unix_offset_s=unix - now) for line in lines],
+            backend_count=count,
+            replica=self._replica,
+        )
 
     def _took(self, snapshot: FleetSnapshot) -> None:
         self._versions.took(snapshot.version, self._clock.monotonic())

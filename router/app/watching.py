@@ -83,6 +83,23 @@ class Watching:
         metrics.leases.set(shared.leases.count)
         metrics.usage_durable.set(1.0 if shared.meter.durable else 0.0)
         metrics.usage_pending.set(shared.usage.pending)
+        self._refresh_prices(now)
+
+    def _refresh_prices(self, now: float) -> None:
+        board, unix = self._core.overview.prices, self._clock.time()
+        for backend in board.busy:
+            if (line := board.line(backend, now=now, unix=unix)) is not None:
+                self._core.metrics.prices.set(
+                    backend,
+                    {
+                        "blended": line.blended,
+                        "full": line.full,
+                        "paid": line.hour.usd_per_mtok,
+                        "amortised": line.hour.usd_per_mtok_amortised,
+                    },
+                    utilisation=line.utilisation,
+                    g_per_kwh=line.g_per_kwh,
+                )
 
 
 def _name(price: Price) -> str:

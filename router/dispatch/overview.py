@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from router.dispatch.fleet import Fleet, Member
+from router.dispatch.price_board import PriceBoard, blended
 from router.dispatch.traffic import IDLE, Rates, Traffic
+from router.dispatch.turns import in_turns
 from router.domain.decision import HardwareLabel
 from router.domain.fleet import Backend, Health, HealthState, LiveLoad
 from router.domain.pricing import Price
-from router.domain.rows import Row, Shape
-from router.prediction.predictor import forecast
-
-# The request that a price per token is blended for: three input tokens to one output token.
-REFERENCE_INPUT = 600.0
-REFERENCE_OUTPUT = 200.0
-REFERENCE = Shape(
-    input_tokens=REFERENCE_INPUT,
-    cached_tokens=0.0,
-    max_output_tokens=REFERENCE_OUTPUT,
-    expected_output_tokens=REFERENCE_OUTPUT,
-    ttft_slo_s=float("inf"),
-    tpot_slo_s=float("inf"),
-    e2e_slo_s=float("inf"),
-    probability=0.9,
-    batch=False,
-    quality_task="*",
-)
-# Looked at before others get the loop: fleets may have thousands of backends.
-AT_ONCE = 200
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +61,7 @@ class Overview:
     ) -> None:
         self._fleet = fleet
         self._traffic = traffic
+        self.prices = PriceBoard(fleet=fleet, token_prices=traffic.token_prices)
         self._load = load
         self._agreed = agreed
 
@@ -131,19 +111,5 @@ class Overview:
             rates=rates,
             share=rates.requests_per_s / total if total > 0.0 else 0.0,
             price=price,
-            usd_per_mtok=_blended(rows),
+            usd_per_mtok=blended(rows),
         )
-
-
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, with a pause for others after some."""
-    for position, item in enumerate(items, start=1):
-        yield item
-        if position % AT_ONCE == 0:
-            await asyncio.sleep(0)
-
-
-def _blended(rows: list[Row]) -> float | None:
-    """Dollars per million tokens of the reference request on the cheapest model that the backend serves."""
-    costs = [forecast(row, REFERENCE, REFERENCE_OUTPUT).cost_usd for row in rows if row.price_known]
-    return min(costs) * 1e6 / (REFERENCE_INPUT + REFERENCE_OUTPUT) if costs else None

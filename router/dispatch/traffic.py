@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from router.dispatch.token_prices import TokenPrices
 from router.domain.outcome import AttemptOutcome
 from router.domain.rows import Forecast
 
@@ -73,6 +74,7 @@ class Traffic:
         self._started = now
         # Each backend's last minute, in slots that are used again.
         self._lately: dict[str, list[_Slot]] = {}
+        self.token_prices = TokenPrices()
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ class Traffic:
         return tuple(self._lately)
 
     def record(self, forecast: Forecast, outcome: AttemptOutcome, now: float) -> None:
+        self.token_prices.record(outcome, now)
         slots = self._lately.get(outcome.backend)
         if slots is None:
             slots = self._lately[outcome.backend] = [UNUSED] * SLOTS
@@ -102,6 +105,7 @@ class Traffic:
 
     def forget(self, backend: str) -> None:
         self._lately.pop(backend, None)
+        self.token_prices.forget(backend)
 
     def rates(self, backend: str, now: float) -> Rates:
         newest = int(now / SLOT_S)

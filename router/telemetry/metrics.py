@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from router.domain.outcome import AttemptOutcome, Outcome
 from router.telemetry.decision_metrics import DecisionMetrics
 from router.telemetry.feed_metrics import FeedMetrics
+from router.telemetry.price_metrics import PriceMetrics
 
 TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0)
 TPOT_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512)
@@ -78,6 +79,7 @@ class Metrics:
             "router_usage_pending", "Totals of usage that the store does not have yet.", registry=self.registry
         )
         self.feeds = FeedMetrics(self.registry)
+        self.prices = PriceMetrics(self.registry)
         self.decisions = DecisionMetrics(self.registry)
         self.backend_up = Gauge(
             "router_backend_up", "1 while this replica's probes succeed.", ["backend"], registry=self.registry
@@ -126,6 +128,7 @@ class Metrics:
     def forget_backend(self, backend: str) -> None:
         """The backend was removed: its series go too, so that a fleet that changes does not grow memory."""
         self._by_backend.pop(backend, None)
+        self.prices.forget(backend)
         for metric in (
             self.attempts,
             self.reroutes,

@@ -207,7 +207,7 @@ class ListTokenPricesRequest(_message.Message):
     def __init__(self, backend: _Optional[str] = ..., history: bool = ..., backends: _Optional[int] = ...) -> None: ...
 
 class TokenPrice(_message.Message):
-    __slots__ = ("backend", "hardware", "price", "usd_per_mtok_blended", "usd_per_mtok_full", "usd_per_mtok_paid", "usd_per_mtok_amortised", "input_tokens", "output_tokens", "usd", "usd_amortised", "trend", "utilisation", "history")
+    __slots__ = ("backend", "hardware", "price", "usd_per_mtok_blended", "usd_per_mtok_full", "usd_per_mtok_paid", "usd_per_mtok_amortised", "input_tokens", "output_tokens", "usd", "usd_amortised", "trend", "utilisation", "history", "g_per_kwh", "grid_known", "grid_source")
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     HARDWARE_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +222,9 @@ class TokenPrice(_message.Message):
     TREND_FIELD_NUMBER: _ClassVar[int]
     UTILISATION_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    G_PER_KWH_FIELD_NUMBER: _ClassVar[int]
+    GRID_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    GRID_SOURCE_FIELD_NUMBER: _ClassVar[int]
     backend: str
     hardware: _common_pb2.Hardware
     price: str
@@ -236,7 +239,10 @@ class TokenPrice(_message.Message):
     trend: float
     utilisation: float
     history: _containers.RepeatedCompositeFieldContainer[TokenPricePoint]
-    def __init__(self, backend: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., price: _Optional[str] = ..., usd_per_mtok_blended: _Optional[float] = ..., usd_per_mtok_full: _Optional[float] = ..., usd_per_mtok_paid: _Optional[float] = ..., usd_per_mtok_amortised: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd: _Optional[float] = ..., usd_amortised: _Optional[float] = ..., trend: _Optional[float] = ..., utilisation: _Optional[float] = ..., history: _Optional[_Iterable[_Union[TokenPricePoint, _Mapping]]] = ...) -> None: ...
+    g_per_kwh: float
+    grid_known: bool
+    grid_source: str
+    def __init__(self, backend: _Optional[str] = ..., hardware: _Optional[_Union[_common_pb2.Hardware, _Mapping]] = ..., price: _Optional[str] = ..., usd_per_mtok_blended: _Optional[float] = ..., usd_per_mtok_full: _Optional[float] = ..., usd_per_mtok_paid: _Optional[float] = ..., usd_per_mtok_amortised: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., usd: _Optional[float] = ..., usd_amortised: _Optional[float] = ..., trend: _Optional[float] = ..., utilisation: _Optional[float] = ..., history: _Optional[_Iterable[_Union[TokenPricePoint, _Mapping]]] = ..., g_per_kwh: _Optional[float] = ..., grid_known: bool = ..., grid_source: _Optional[str] = ...) -> None: ...
 
 class TokenPricePoint(_message.Message):
     __slots__ = ("at", "seconds", "input_tokens", "output_tokens", "usd", "usd_amortised")

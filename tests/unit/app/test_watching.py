@@ -56,7 +56,8 @@ def process() -> Process:
         meter=SimpleNamespace(durable=True),
         usage=SimpleNamespace(pending=5),
     )
-    core = SimpleNamespace(director=director, fleet=fleet, metrics=Metrics())
+    overview = SimpleNamespace(prices=SimpleNamespace(busy=()))
+    core = SimpleNamespace(director=director, fleet=fleet, metrics=Metrics(), overview=overview)
     watching = Watching(cast(Core, core), cast(Shared, shared), view, clock, own)
     return Process(watching, view, clock, own, director, shared)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from backends.scripted import ScriptedBackend
 from router.clock import FakeClock
 from router.dispatch.fleet import Fleet
-from router.dispatch.overview import REFERENCE_INPUT, REFERENCE_OUTPUT, BackendView, Look, Overview
+from router.dispatch.overview import BackendView, Look, Overview
+from router.dispatch.price_board import REFERENCE_INPUT, REFERENCE_OUTPUT
 from router.dispatch.traffic import IDLE, Traffic
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Health, HealthState, LiveLoad, ServedModel
