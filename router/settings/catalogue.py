@@ -56,6 +56,8 @@ class HardwareEntry(Strict):
     kernel_overhead: NonNegative = _HARDWARE.kernel_overhead
     bandwidth_efficiency: Annotated[float, Field(gt=0, le=1)] = _HARDWARE.bandwidth_efficiency
     flops_efficiency: Annotated[float, Field(gt=0, le=1)] = _HARDWARE.flops_efficiency
+    speedup_8bit: Annotated[float, Field(ge=1, le=8)] = _HARDWARE.speedup_8bit
+    speedup_4bit: Annotated[float, Field(ge=1, le=16)] = _HARDWARE.speedup_4bit
     fixed_ttft_s: Seconds = _HARDWARE.fixed_ttft_s
     fixed_tpot_s: Seconds = _HARDWARE.fixed_tpot_s
 
@@ -75,10 +77,15 @@ class ModelEntry(Strict):
     experts: Count = _MODEL.experts
     experts_per_token: Count = _MODEL.experts_per_token
     layers: Count = _MODEL.layers
+    moe_layers: Count = _MODEL.moe_layers
+    attention_layers: Count = _MODEL.attention_layers
+    window_layers: Count = _MODEL.window_layers
+    window_tokens: Count = _MODEL.window_tokens
     attention_heads: Count = _MODEL.attention_heads
     kv_heads: Count = _MODEL.kv_heads
     head_size: Count = _MODEL.head_size
     kv_bytes_per_token: Bytes = _MODEL.kv_bytes_per_token
+    state_bytes: Bytes = _MODEL.state_bytes
     context_tokens: Annotated[int, Field(gt=0)]
     modalities: Annotated[list[Modality], Field(min_length=1)] = Field(default_factory=_text_only)
     quality: dict[str, Share] = Field(default_factory=dict)
@@ -110,6 +117,7 @@ def build_catalogue(
     for name, entry in (models.models if models else {}).items():
         _check_name(models_file, "models", name, problems)
         _check_experts(models_file, name, entry, problems)
+        _check_layers(models_file, name, entry, problems)
         _check_heads(models_file, name, entry, problems)
         parts = {"quality": tuple(entry.quality.items()), "modalities": tuple(entry.modalities)}
         known[name] = Model(id=name, **entry.model_dump() | parts)
@@ -139,9 +147,20 @@ def _check_experts(file: str, name: str, entry: ModelEntry, problems: list[Probl
         problems.append(Problem(file, f"{path}.layers", "required where parameters are given"))
 
 
+def _check_layers(file: str, name: str, entry: ModelEntry, problems: list[Problem]) -> None:
+    path = f"models.{name}"
+    for key, of in (("moe_layers", "layers"), ("attention_layers", "layers")):
+        if getattr(entry, key) > getattr(entry, of):
+            problems.append(Problem(file, f"{path}.{key}", f"must not exceed {of}"))
+    if entry.window_layers > (entry.attention_layers or entry.layers):
+        problems.append(Problem(file, f"{path}.window_layers", "must not exceed the layers that keep a cache"))
+    if bool(entry.window_layers) != bool(entry.window_tokens):
+        problems.append(Problem(file, f"{path}.window_tokens", "window_layers and window_tokens go together"))
+
+
 def _check_heads(file: str, name: str, entry: ModelEntry, problems: list[Problem]) -> None:
     """The cache of a token is 2 * layers * KV heads * head size values of 16 bits; figures that disagree are a slip."""
-    by_heads = 2 * entry.layers * entry.kv_heads * entry.head_size * BYTES_OF_16_BITS
+    by_heads = 2 * (entry.attention_layers or entry.layers) * entry.kv_heads * entry.head_size * BYTES_OF_16_BITS
     if by_heads and entry.kv_bytes_per_token and abs(entry.kv_bytes_per_token - by_heads) > 0.01 * by_heads:
         problems.append(
             Problem(file, f"models.{name}.kv_bytes_per_token", f"layers, kv_heads and head_size make it {by_heads}")
