@@ -51,17 +51,34 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What one backend has of its own; None is as its region."""
+
+    host_share: float | None = None
+    pue: float | None = None
+    g_per_kwh: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """`by_region` and `by_backend` are the sites that are described; a backend's own goes before its region's."""
 
     world: Site = field(default=Site())
     by_region: Mapping[str, Site] = field(default_factory=dict)
-    by_backend: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_backend: Mapping[str, Own] = field(default_factory=dict)
 
     def of(self, backend: str, region: str) -> Site:
         site = self.by_region.get(region, self.world)
         own = self.by_backend.get(backend)
-        return replace(site, **own) if own else site
+        if own is None:
+            return site
+        return replace(
+            site,
+            host_share=site.host_share if own.host_share is None else own.host_share,
+            pue=site.pue if own.pue is None else own.pue,
+            g_per_kwh=site.g_per_kwh if own.g_per_kwh is None else own.g_per_kwh,
+            known=site.known or own.g_per_kwh is not None,
+        )
 
 
 class Grids:

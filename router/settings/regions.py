@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from router.domain.sites import HOST_SHARE, HOURS, PUE, WORLD_G_PER_KWH, Places, Site
+from router.domain.sites import HOST_SHARE, HOURS, PUE, WORLD_G_PER_KWH, Own, Places, Site
 from router.settings.strict import NonNegative, Problem, Strict, nearest
 
 FLAT = (1.0,) * HOURS
@@ -73,22 +73,22 @@ def build_places(parsed: RegionsFile, problems: list[Problem], *, file: str = "r
     world = Site(**parsed.world.model_dump())
     by_region = {}
     for name, entry in parsed.regions.items():
-        factors = FLAT
+        shape = FLAT
         if entry.shape and entry.shape not in parsed.shapes:
             what = f"unknown shape '{entry.shape}'{nearest(entry.shape, parsed.shapes)}"
             problems.append(Problem(file, f"regions.{name}.shape", what))
         elif entry.shape:
-            factors = _of_mean_one(parsed.shapes[entry.shape])
+            shape = _of_mean_one(parsed.shapes[entry.shape])
         by_region[name] = Site(
             g_per_kwh=world.g_per_kwh if entry.g_per_kwh is None else entry.g_per_kwh,
             host_share=world.host_share if entry.host_share is None else entry.host_share,
             pue=world.pue if entry.pue is None else entry.pue,
-            shape=factors,
+            shape=shape,
             utc_offset_h=entry.utc_offset_h,
             known=entry.g_per_kwh is not None,
             source=entry.source or world.source,
         )
-    own = {name: entry.model_dump(exclude_none=True) for name, entry in parsed.backends.items()}
+    own = {name: Own(**entry.model_dump()) for name, entry in parsed.backends.items()}
     return Places(world=world, by_region=by_region, by_backend=own)
 
 
