@@ -29,9 +29,9 @@ from router.state.writes import Judgement
 log = structlog.get_logger(__name__)
 # One write holds this many at most: the store does nothing else meanwhile.
 MAX_WRITTEN_AT_ONCE = 256
-# A probe writes what it changed unless somebody looked for what to write this long ago: then it goes with the next look,
-# together with what other probes have found by then. In a new fleet every backend changes at once, and while nothing
-# can be written all of them stay to be looked at.
+# A probe writes what it changed unless somebody looked for what to write this long ago: then it goes with the next
+# look, together with what other probes have found by then. In a new fleet every backend changes at once, and while
+# nothing can be written all of them stay to be looked at.
 GATHER_S = 0.05
 # What was written is not written again until it had the time to come back through the change stream.
 COMES_BACK_S = 2.0

@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from router.errors import StoreUnavailable
+from router.state.bound import Bound
 from router.state.connection import Dialer, StoreConnection, StoreOptions, reach
 from router.state.lua import Script
 from router.state.node import Node
@@ -45,12 +46,8 @@ class _Turn:
 
     node: Node
     connection: StoreConnection
-    bound: asyncio.Timeout
+    bound: Bound
     asking: bool
-
-    @property
-    def left_s(self) -> float:
-        return (self.bound.when() or 0.0) - asyncio.get_running_loop().time()
 
     async def ask(self, *command: Argument) -> Any:
         if self.asking:
@@ -191,7 +188,7 @@ class StoreClient:
         wanted = self._acknowledge_replicas
         if not wanted:
             return
-        wait_s = max(turn.left_s - _WAIT_MARGIN_S, turn.left_s / 2)
+        wait_s = max(turn.bound.left_s - _WAIT_MARGIN_S, turn.bound.left_s / 2)
         # A timeout of 0 would be none.
         have = await turn.connection.ask("WAIT", wanted, max(1, int(wait_s * 1000)))
         if have < wanted:

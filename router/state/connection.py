@@ -9,7 +9,6 @@ is the same as one that is gone.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from router.errors import StoreUnavailable
+from router.state.bound import Bound
 from router.state.url import (
     Address,
     BadStoreUrlError,
@@ -213,10 +213,10 @@ def _tls_context(url: StoreUrl, options: StoreOptions) -> ssl.SSLContext | None:
 
 
 @asynccontextmanager
-async def reach(what: str, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+async def reach(what: str, timeout_s: float) -> AsyncIterator[Bound]:
     """Bounds what is done inside and turns every failure of the store into `StoreUnavailable`."""
     try:
-        async with asyncio.timeout(timeout_s) as bound:
+        async with Bound(timeout_s) as bound:
             yield bound
     except TimeoutError:
         raise StoreUnavailable(f"{what}: the state store did not answer within {timeout_s:g} s") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,6 +72,11 @@ def fold(held: Held, entries: Iterable[Entry], revisions: Iterable[StoredRevisio
             draft.put(kind, document_id, entry.document, at)
     draft.history = draft.history.extended(revisions)
     return draft.done()
+
+
+def whole(entries: Sequence[Entry]) -> int:
+    """How many of the entries, from the first, are whole changes: the rest of the last one is still to be read."""
+    return next((n for n in range(len(entries), 0, -1) if not entries[n - 1].more), 0)
 
 
 def lost(ours: Held, theirs: Held, *, now: float | None = None) -> tuple[Lost, ...]:

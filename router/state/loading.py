@@ -15,7 +15,7 @@ from router.state import codec, replies
 from router.state.client import StoreClient
 from router.state.codec import Entry
 from router.state.contract import News
-from router.state.fold import Draft, Held, fold
+from router.state.fold import Draft, Held, fold, whole
 from router.state.history import History, StoredRevision
 from router.state.keys import Keys, Kind
 
@@ -111,9 +111,9 @@ class Loader:
                     return None
                 cursor += 1
                 pending.append(entry)
-            whole = pending if pending and not pending[-1].more else []
-            held = fold(held, whole, news.revisions)
-            pending = [] if whole else pending
+            count = whole(pending)
+            held = fold(held, pending[:count], news.revisions)
+            pending = pending[count:]
             if not news.entries and not news.revisions:
                 version = await self._client.call("GET", self._keys.version, what="read the fleet version")
                 if int(version or 0) == cursor and not pending:

@@ -22,7 +22,7 @@ from router.clock import Clock
 from router.errors import StoreUnavailable
 from router.state.codec import Entry
 from router.state.contract import FleetStore
-from router.state.fold import MISSED_WITHIN_S, Held, Key, fold, lost, without_old_tombstones
+from router.state.fold import MISSED_WITHIN_S, Held, Key, fold, lost, whole, without_old_tombstones
 from router.state.keys import POLICIES_ID, TOMBSTONE_S, Kind, price_id
 from router.state.view import FleetView
 from router.state.writes import SeedDocuments, SeedReport
@@ -199,13 +199,13 @@ class FleetSync:
                 cursor += 1
                 pending.append(entry)
             # Others see a change whole or not at all.
-            whole = pending if pending and not pending[-1].more else []
-            self.counters.changes += len(whole)
-            self.counters.unreadable += sum(not entry.readable for entry in whole)
-            self._hold(fold(self._held, whole, news.revisions))
+            count = whole(pending)
+            ready, pending = pending[:count], pending[count:]
+            self.counters.changes += count
+            self.counters.unreadable += sum(not entry.readable for entry in ready)
+            self._hold(fold(self._held, ready, news.revisions))
             self._view.hold(revision.version for revision in news.revisions)
-            if whole:
-                pending = []
+            if ready:
                 self._view.publish(self._held.snapshot)
 
     def _hold(self, held: Held) -> None:

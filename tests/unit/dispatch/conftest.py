@@ -31,6 +31,7 @@ from router.prediction.output_length import OutputLength
 from router.resilience.admission import Admission
 from router.resilience.retry_budget import RetryBudget
 from router.telemetry.metrics import Metrics
+from tests.unit.dispatch.collector_site import MakeSite, build_site
 
 CATALOGUE = Catalogue(
     hardware={
@@ -140,3 +141,8 @@ def make_rig() -> MakeRig:
         return Rig(director, fleet, metrics, budget, admission, adapters)
 
     return make
+
+
+@pytest.fixture
+def make_site() -> MakeSite:
+    return build_site
