@@ -54,7 +54,9 @@ class Connection(asyncio.Protocol):
         self.pieces = 0
         self._done = asyncio.get_running_loop().create_future()
         self.transport.write(request)
-        return await asyncio.wait_for(self._done, ANSWER_S)
+        # asyncio.wait_for loses a cancellation that comes together with the answer (Python 3.11).
+        async with asyncio.timeout(ANSWER_S):
+            return await self._done
 
 
 class HttpDriver:

@@ -69,6 +69,25 @@ async def test_probes_are_written_down_and_generations_are_not() -> None:
     assert [len(times) for times in backends.times] == [0, 1]
 
 
+async def test_a_question_is_given_up_even_when_its_answer_comes_with_the_word() -> None:
+    """A client that is told to stop at the moment of an answer would go on for ever otherwise."""
+    server = await asyncio.get_running_loop().create_server(upstream.Upstream, "127.0.0.1", 0)
+    async with server:
+        at = server.sockets[0].getsockname()
+        _, lane = await asyncio.get_running_loop().create_connection(Connection, *at)
+        asking = asyncio.create_task(lane.ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))
+        answered = lane.on_message_complete
+
+        def stop_too() -> None:
+            answered()
+            asking.cancel()
+
+        lane.on_message_complete = stop_too  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        lane.transport.close()
+
+
 class _At:
     """As much of a router as a load needs."""
 
