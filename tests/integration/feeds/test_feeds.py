@@ -180,13 +180,15 @@ async def test_a_feed_that_lies_is_not_believed(site: Site) -> None:
         (quote(7.0, at=time.time() - 3_600.0), "STALE"),
         (quote(7.0, at=time.time() * 1_000.0), "FUTURE"),
         (quote("7"), "MALFORMED"),
-        (quote(None, input_usd_per_mtok=1.0, output_usd_per_mtok=1.0), "UNIT"),
+        # Without a time: it does not become too old while it is told again.
+        (quote(None, input_usd_per_mtok=1.0, output_usd_per_mtok=1.0, at=None), "UNIT"),
     ]
     for lie, code in lies:
         site.server.says(lie)
         await site.until(lambda code=code: site.held.startswith(code))  # type: ignore[misc]
         assert site.price.usd_per_hour == 8.0
-    version = site.owner.view.snapshot.config_version
+    # Of the replica that has seen the last lie: the other one's view may be about to.
+    version = site.other.view.snapshot.config_version
     await site.readings(3)
     assert site.owner.view.snapshot.config_version == version  # the same lie again is not written again
     site.server.says(quote(9.0))
