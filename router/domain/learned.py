@@ -14,15 +14,16 @@ from router.domain.live import NEVER
 
 # How far a correction may carry, in the logarithm: e^12 is 160,000 times.
 MAX_CORRECTION: Final = 12.0
-# Standardised residuals that are kept, and from how many on they are used in place of Student's t.
+# Standardised residuals that are kept, and from how many on they are used. On streams of real APIs eight are better
+# than fifty: the Brier score of P(TTFT <= S) is 2 to 10 % lower (python -m simulation.predictor_streams).
 RESIDUALS: Final = 200
-ENOUGH: Final = 50
+ENOUGH: Final = 8
 # The distribution of residuals is kept at points this far apart, from -REACH to REACH.
 REACH: Final = 4.0
 PER_UNIT: Final = 4.0
 POINTS: Final = 33
-# Observations that the normal shape counts for beside the real ones.
-NORMAL_WEIGHT: Final = 10.0
+# Observations that Student's t counts for beside the real ones.
+SHAPE_WEIGHT: Final = 10.0
 SQRT2: Final = math.sqrt(2.0)
 
 
@@ -82,7 +83,8 @@ class Belief:
 class Tail:
     """The distribution of standardised residuals, (z - mean) / sd: the last `RESIDUALS` of them.
 
-    Student's t with n + 3 degrees of freedom while there are fewer than `ENOUGH`, then their own distribution.
+    Student's t with n + 3 degrees of freedom while there are fewer than `ENOUGH`, then their own distribution with a
+    little of that.
     """
 
     def __init__(self) -> None:
@@ -115,10 +117,7 @@ class Tail:
         """P(residual <= t)."""
         n = len(self._ring)
         if n < ENOUGH:
-            nu = n + 3.0
-            # Abramowitz and Stegun 26.7.8: within 0.01 of Student's t for 3 degrees of freedom and more.
-            t *= (1.0 - 0.25 / nu) / math.sqrt(1.0 + t * t / (2.0 * nu))
-            return 0.5 * math.erfc(-t / SQRT2)
+            return _student(t, n + 3.0)
         if not self._fresh:
             self._refresh()
         table = self._table
@@ -143,15 +142,21 @@ class Tail:
         return 0.5 * (low + high)
 
     def _refresh(self) -> None:
-        """The table of P(residual <= t), with the normal one for a few observations: never 0, never 1, never flat."""
-        total = len(self._ring) + NORMAL_WEIGHT
+        """The table of P(residual <= t), never 0, never 1, never flat."""
+        n = len(self._ring)
         self._table = array("f", [0.0] * POINTS)
         below = 0
         for cell in range(POINTS):
             below += self._counts[cell]
-            normal = 0.5 * math.erfc((REACH - cell / PER_UNIT) / SQRT2)
-            self._table[cell] = (below + NORMAL_WEIGHT * normal) / total
+            shape = _student(cell / PER_UNIT - REACH, n + 3.0)
+            self._table[cell] = (below + SHAPE_WEIGHT * shape) / (n + SHAPE_WEIGHT)
         self._fresh = True
+
+
+def _student(t: float, freedom: float) -> float:
+    """P(T <= t), by Abramowitz and Stegun 26.7.8: within 0.01 for 3 degrees of freedom and more."""
+    t *= (1.0 - 0.25 / freedom) / math.sqrt(1.0 + t * t / (2.0 * freedom))
+    return 0.5 * math.erfc(-t / SQRT2)
 
 
 def _cell(residual: float) -> int:
