@@ -94,22 +94,25 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
             forecast.tier = 0
         forecast.rank_usd = forecast.objective_usd + forecast.tier * TIER_USD
     forecast.feasible = forecast.tier == 0
-    forecast.crowded = crowded(row, forecast.batch, shape)
+    forecast.crowded = crowded(row, forecast.batch, shape.now, trying=shape.batch)
     if forecast.crowded:
         forecast.rank_usd += CROWDED_USD
 
 
-def crowded(row: Row, batch: float, shape: Shape) -> bool:
-    """True when a backend takes nobody else while another can serve: it is full, or too new for this request."""
+def crowded(row: Row, batch: float, now: float, *, trying: bool) -> bool:
+    """True when a backend takes nobody else while another can serve: it is full, or new.
+
+    `trying`: the request may be among the first that a new backend answers.
+    """
     live = row.live
     if batch >= FULL_BATCHES * row.max_concurrency or (live.kv_cache_usage >= FULL_CACHE and live.waiting >= 1.0):
         return True
-    age = shape.now - live.joined_at
+    age = now - live.joined_at
     if age >= SLOW_START_S:
         return False
     if batch + 1.0 > max(1.0, row.max_concurrency * age / SLOW_START_S):
         return True
-    return row.learned.observations < FIRST_ANSWERS and not shape.explore and not shape.batch
+    return row.learned.observations < FIRST_ANSWERS and not trying
 
 
 def terms(forecast: Forecast) -> tuple[tuple[str, float], ...]:

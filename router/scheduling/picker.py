@@ -13,6 +13,7 @@ from typing import Final
 from zlib import crc32
 
 from router.domain.rows import Forecast, Shape
+from router.scheduling.objective import CROWDED_USD, crowded
 
 # Relative to the best, not to the price of a missed SLO: requests cost 1e-5 dollars, and a margin of a tenth of a miss
 # (2e-4) would call a backend that is ten times dearer a tie.
@@ -52,7 +53,7 @@ def order(
         if f.rank_usd < best.rank_usd:
             best = f
     if shape.explore and best.tier == 0:
-        chosen = _explore(forecasts, best)
+        chosen = _explore(forecasts, best, shape.now)
         return [chosen, *_best_first(forecasts, chosen)]
     margin = TIE_SHARE * abs(at_stake(best))
     limit = best.rank_usd + margin
@@ -66,14 +67,19 @@ def order(
     return [chosen, *_best_first(forecasts, chosen)]
 
 
-def _explore(forecasts: list[Forecast], best: Forecast) -> Forecast:
+def _explore(forecasts: list[Forecast], best: Forecast, now: float) -> Forecast:
     """The best when each is credited with what it might turn out better: upper confidence bound.
 
-    Only what meets the objectives likely enough, has room, and costs at most twice as much is credited.
+    Only what meets the objectives likely enough, has room, and costs at most twice as much is credited; it may be new.
     """
     most_usd, most_cost = EXPLORED_AT_MOST * best.objective_usd, EXPLORED_AT_MOST * best.cost_usd
     for f in forecasts:
-        if f.tier == 0 and not f.crowded and f.objective_usd <= most_usd and f.cost_usd <= most_cost:
+        if f.tier == 0 and f.objective_usd <= most_usd and f.cost_usd <= most_cost:
+            if f.crowded:
+                if crowded(f.row, f.batch, now, trying=True):
+                    continue
+                f.crowded = False
+                f.rank_usd -= CROWDED_USD
             f.explore_usd = -KAPPA * f.tpot_sd * at_stake(f)
             f.objective_usd += f.explore_usd
             f.rank_usd += f.explore_usd

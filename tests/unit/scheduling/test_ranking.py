@@ -2,86 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.fleet import Backend, Capability, Health, Parameter, PrivacyLevel, ServedModel
-from router.domain.hardware import Hardware, Model
-from router.domain.learned import Learned
-from router.domain.length import Length
-from router.domain.live import Live
-from router.domain.policies import WorkloadClass
-from router.domain.pricing import Price
+from router.domain.fleet import Capability, Parameter, PrivacyLevel
 from router.domain.request import Placement, RequestProfile, Slo
 from router.domain.rows import CAPABILITY_BIT, EVERYTHING, PARAMETER_BIT, Row, capability_mask, parameter_mask
-from router.prediction.physics import speed
-from router.prediction.predictor import forecasts
-from router.scheduling import filters, picker, scheduler
+from router.scheduling import filters, picker
 from router.scheduling.filters import region_matches
-from router.scheduling.objective import Weights
-from router.scheduling.scheduler import Ranking
-
-MODEL = Model(id="m", parameters=8e9, layers=32, kv_bytes_per_token=131072.0, context_tokens=8192)
-WORKLOAD = WorkloadClass(name="w", slo=Slo(ttft_s=2.0, tpot_s=0.1, probability=0.9))
-
-
-def row(
-    name: str,
-    *,
-    bandwidth: float = 3e12,
-    usd: float = 1.0,
-    privacy: PrivacyLevel = PrivacyLevel.ANY,
-    region: str = "eu-1",
-    capabilities: frozenset[Capability] = frozenset(),
-    busy: int = 0,
-    family: int = EVERYTHING,
-) -> Row:
-    hardware = Hardware(
-        id="h", name="H", kind="gpu", memory_bandwidth_bytes_per_s=bandwidth, flops_per_s=bandwidth * 300.0, tdp_w=700.0
-    )
-    backend = Backend(
-        id=name,
-        wire="scripted",
-        address="http://x",
-        models=(ServedModel(model="m"),),
-        privacy=privacy,
-        region=region,
-        capabilities=capabilities,
-    )
-    live = Live()
-    live.in_flight = busy
-    return Row(
-        backend=backend,
-        model="m",
-        upstream_model="m",
-        context_tokens=8192,
-        catalogue_model=MODEL,
-        hardware=hardware,
-        speed=speed(MODEL, hardware, count=1, bytes_per_weight=2.0),
-        price=Price(backend=name, input_usd_per_mtok=usd, output_usd_per_mtok=usd),
-        health=Health(),
-        usable=True,
-        live=live,
-        learned=Learned(prior_sd_log=0.35),
-        family=family,
-    )
-
-
-def rank(rows: list[Row], profile: RequestProfile | None = None, *, seed: int = 1) -> Ranking:
-    profile = profile or RequestProfile(request_id="r", model="m", input_tokens=100.0, max_output_tokens=200)
-    return scheduler.rank(
-        rows,
-        profile,
-        scheduler.shape_of(profile, WORKLOAD, time_left_s=1e9),
-        Weights(WORKLOAD),
-        predict=forecasts,
-        length_of=lambda _model, shape: Length(min(160.0, shape.max_output_tokens)),
-        uniform=random.Random(seed).random,
-        now=0.0,
-    )
+from tests.unit.scheduling.fleets import rank, row
 
 
 def scores(rows: list[Row]) -> dict[str, float]:
@@ -250,15 +181,16 @@ def test_the_fallbacks_that_may_be_tried_are_in_order(fleet: list[Fact], ttft_s:
     assert head == sorted(f.rank_usd for f in ordered[1:])[: picker.SORTED]
 
 
-def test_an_unknown_price_counts_as_the_worst_known_one() -> None:
-    """A backend without a price does not draw the traffic for being free."""
+def test_an_unknown_price_counts_as_a_dear_one_whoever_else_is_there() -> None:
+    """A backend without a price does not draw the traffic for being free, and its cost is its own."""
     unpriced = row("unpriced")
     unpriced.price_known = False
     unpriced.input_usd = unpriced.output_usd = 0.0
     ordered = rank([unpriced, row("cheap", usd=0.1), row("dear", usd=20.0)]).ordered
     costs = {f.row.id: f.cost_usd for f in ordered}
-    assert costs["unpriced"] == costs["dear"] > costs["cheap"]
+    assert costs["unpriced"] > costs["dear"] > costs["cheap"]
     assert ordered[0].row.id == "cheap"
+    assert rank([unpriced, row("cheap", usd=0.1)]).ordered[1].cost_usd == costs["unpriced"]
 
 
 def test_when_nobody_can_the_nearest_is_chosen() -> None:
