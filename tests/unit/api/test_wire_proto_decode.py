@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from backends import contract
+from router.api.wire.prefix import given_blocks
 from router.api.wire.proto_profile import decode_generate, decode_profile
 from router.api.wire.proto_report import decode_report
 from router.domain.fleet import Capability, Parameter, PrivacyLevel
@@ -235,6 +236,7 @@ def test_every_routing_option_reaches_the_profile() -> None:
         workload_class="batch",
         session_key="s",
         shared_prefix_tokens=100,
+        blocks=given_blocks([1, 2], "default", 512),
         priority=Priority.CRITICAL,
         on_stream_break=StreamBreakAction.RESTART,
         idempotency_key="k",
