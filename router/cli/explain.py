@@ -47,12 +47,13 @@ def show_decision(decision: common_pb2.Decision) -> None:
     if decision.slo_infeasible:
         click.echo("No backend is likely enough to meet the SLO.")
     names = list(dict.fromkeys(term.name for candidate in decision.candidates for term in candidate.terms))
+    cached = ["cached"] if any(c.prediction.cached_tokens for c in decision.candidates) else []
     if decision.candidates:
         print_table(
             f"Candidates, class {decision.workload_class or '-'}; terms in dollars, least total first choice",
-            ["#", "backend", "hardware", "model", "TTFT", "TPOT", "p(SLO)", *names, "total"],
-            [_row(n, candidate, names) for n, candidate in enumerate(decision.candidates, start=1)],
-            right=",".join(["#", "TTFT", "TPOT", "p(SLO)", *names, "total"]),
+            ["#", "backend", "hardware", "model", *cached, "TTFT", "TPOT", "p(SLO)", *names, "total"],
+            [_row(n, candidate, cached, names) for n, candidate in enumerate(decision.candidates, start=1)],
+            right=",".join(["#", *cached, "TTFT", "TPOT", "p(SLO)", *names, "total"]),
         )
     if decision.drops:
         print_table(
@@ -69,7 +70,7 @@ def show_decision(decision: common_pb2.Decision) -> None:
     )
 
 
-def _row(rank: int, candidate: common_pb2.CandidateReport, names: list[str]) -> list[str]:
+def _row(rank: int, candidate: common_pb2.CandidateReport, cached: list[str], names: list[str]) -> list[str]:
     prediction = candidate.prediction
     probability = prediction.probability_ttft * prediction.probability_tpot * prediction.probability_e2e
     terms = {term.name: term.usd for term in candidate.terms}
@@ -78,6 +79,7 @@ def _row(rank: int, candidate: common_pb2.CandidateReport, names: list[str]) -> 
         candidate.backend,
         hardware(candidate.hardware),
         candidate.model,
+        *(f"{prediction.cached_tokens:.0f} tok" for _ in cached),
         seconds(prediction.ttft.mean),
         seconds(prediction.tpot.mean),
         f"{probability:.2f}{'' if candidate.slo_feasible else ' !'}",

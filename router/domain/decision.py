@@ -38,7 +38,10 @@ class EstimateSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A backend's predicted behaviour for one request. `*_sd_log`: standard deviation of the logarithm."""
+    """A backend's predicted behaviour for one request. `*_sd_log`: standard deviation of the logarithm.
+
+    `cached_tokens` are those of the input that its prefix cache is expected to hold.
+    """
 
     ttft_s: float
     ttft_sd_log: float
@@ -63,6 +66,7 @@ class Prediction:
     observations: int = 0
     carbon_g: float = 0.0
     cost_lines: tuple[tuple[str, float], ...] = ()
+    cached_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from router.domain.decision import Candidate, Decision, Drop, EstimateSource, Prediction, label
 from router.domain.rows import Forecast
-from router.scheduling import filters, picker
+from router.scheduling import filters
+from router.scheduling.cost_lines import cost_lines
 from router.scheduling.objective import terms
+from router.scheduling.reasons import why
 from router.scheduling.scheduler import Ranking
 
 P90 = 1.2816
@@ -56,6 +58,9 @@ def candidate(forecast: Forecast) -> Candidate:
             cost_marginal_usd=forecast.cost_marginal_usd,
             cost_amortised_usd=forecast.cost_amortised_usd,
             energy_j=forecast.energy_j,
+            carbon_g=forecast.carbon_g,
+            cached_tokens=max(0.0, forecast.input_tokens - forecast.fresh_tokens),
+            cost_lines=cost_lines(forecast),
             p_ttft=forecast.p_ttft,
             p_tpot=forecast.p_tpot,
             p_e2e=forecast.p_e2e,
@@ -84,46 +89,6 @@ def drops(ranking: Ranking) -> tuple[Drop, ...]:
         )
         for row, code, forecast in ranking.dropped
     )
-
-
-def why(ranking: Ranking) -> str:
-    """The decision in one sentence: what spoke for the choice against the next best."""
-    if not ranking.ordered:
-        return f"nothing can serve this: {len(ranking.dropped)} dropped"
-    best = ranking.ordered[0]
-    notes: list[str] = []
-    if ranking.panic:
-        notes.append("all that could serve look sick, so health was set aside")
-    if ranking.slo_infeasible:
-        notes.append(
-            f"no backend meets the SLO likely enough; this one does with {100 * picker.likelihood(best):.0f} %"
-        )
-    rivals = [f for f in ranking.ordered[1:] if f.feasible or (ranking.slo_infeasible and _as_likely(f, best))]
-    if not rivals and ranking.slo_infeasible and len(ranking.ordered) > 1:
-        notes.append("which is nearest")
-    elif not rivals:
-        if len(ranking.ordered) > 1:
-            notes.append("the only one that is likely enough to meet the SLO")
-        else:
-            notes.append("the only one left that fits" if ranking.dropped else "the only one that serves it")
-    else:
-        rival = min(rivals, key=lambda f: f.objective_usd)
-        notes.append(_versus(best, rival))
-    return "; ".join(notes)
-
-
-def _as_likely(forecast: Forecast, best: Forecast) -> bool:
-    return picker.likelihood(forecast) >= picker.AS_LIKELY * picker.likelihood(best)
-
-
-def _versus(best: Forecast, rival: Forecast) -> str:
-    gap = rival.objective_usd - best.objective_usd
-    if gap <= 0.0:
-        return f"a near-tie with {rival.row.id}, drawn"
-    saved = [(mine[0], theirs[1] - mine[1]) for mine, theirs in zip(terms(best), terms(rival), strict=True)]
-    name, amount = max(saved, key=lambda pair: pair[1])
-    words = name.replace("_", " ")
-    return f"${gap:.6f} better than {rival.row.id}, most of it {words} (${amount:.6f})"
 
 
 def report(

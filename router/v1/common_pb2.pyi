@@ -169,7 +169,7 @@ class Estimate(_message.Message):
     def __init__(self, mean: _Optional[float] = ..., sd_log: _Optional[float] = ..., p90: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("ttft", "tpot", "e2e", "input_tokens", "output_tokens", "cost_usd", "cost_p90_usd", "cost_marginal_usd", "cost_amortised_usd", "energy_j", "probability_ttft", "probability_tpot", "probability_e2e", "source", "observations", "carbon_g", "cost_lines")
+    __slots__ = ("ttft", "tpot", "e2e", "input_tokens", "output_tokens", "cost_usd", "cost_p90_usd", "cost_marginal_usd", "cost_amortised_usd", "energy_j", "probability_ttft", "probability_tpot", "probability_e2e", "source", "observations", "carbon_g", "cost_lines", "cached_tokens")
     TTFT_FIELD_NUMBER: _ClassVar[int]
     TPOT_FIELD_NUMBER: _ClassVar[int]
     E2E_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +187,7 @@ class Prediction(_message.Message):
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     CARBON_G_FIELD_NUMBER: _ClassVar[int]
     COST_LINES_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ttft: Estimate
     tpot: Estimate
     e2e: Estimate
@@ -204,7 +205,8 @@ class Prediction(_message.Message):
     observations: int
     carbon_g: float
     cost_lines: _containers.RepeatedCompositeFieldContainer[ObjectiveTerm]
-    def __init__(self, ttft: _Optional[_Union[Estimate, _Mapping]] = ..., tpot: _Optional[_Union[Estimate, _Mapping]] = ..., e2e: _Optional[_Union[Estimate, _Mapping]] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ..., cost_p90_usd: _Optional[float] = ..., cost_marginal_usd: _Optional[float] = ..., cost_amortised_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., probability_ttft: _Optional[float] = ..., probability_tpot: _Optional[float] = ..., probability_e2e: _Optional[float] = ..., source: _Optional[_Union[EstimateSource, str]] = ..., observations: _Optional[int] = ..., carbon_g: _Optional[float] = ..., cost_lines: _Optional[_Iterable[_Union[ObjectiveTerm, _Mapping]]] = ...) -> None: ...
+    cached_tokens: float
+    def __init__(self, ttft: _Optional[_Union[Estimate, _Mapping]] = ..., tpot: _Optional[_Union[Estimate, _Mapping]] = ..., e2e: _Optional[_Union[Estimate, _Mapping]] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ..., cost_p90_usd: _Optional[float] = ..., cost_marginal_usd: _Optional[float] = ..., cost_amortised_usd: _Optional[float] = ..., energy_j: _Optional[float] = ..., probability_ttft: _Optional[float] = ..., probability_tpot: _Optional[float] = ..., probability_e2e: _Optional[float] = ..., source: _Optional[_Union[EstimateSource, str]] = ..., observations: _Optional[int] = ..., carbon_g: _Optional[float] = ..., cost_lines: _Optional[_Iterable[_Union[ObjectiveTerm, _Mapping]]] = ..., cached_tokens: _Optional[float] = ...) -> None: ...
 
 class ObjectiveTerm(_message.Message):
     __slots__ = ("name", "usd")

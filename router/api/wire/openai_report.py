@@ -77,6 +77,7 @@ def _candidate(candidate: Candidate) -> Json:
             "tpot_p90_s": prediction.tpot_p90_s,
             "e2e_s": prediction.e2e_s,
             "e2e_p90_s": prediction.e2e_p90_s,
+            "cached_tokens": prediction.cached_tokens,
             "output_tokens": prediction.output_tokens,
             "cost_usd": prediction.cost_usd,
             "cost_p90_usd": prediction.cost_p90_usd,

@@ -232,6 +232,7 @@ def _prediction(p: domain.Prediction) -> common.Prediction:
         cost_amortised_usd=p.cost_amortised_usd,
         energy_j=p.energy_j,
         carbon_g=p.carbon_g,
+        cached_tokens=p.cached_tokens,
         cost_lines=[common.ObjectiveTerm(name=name, usd=usd) for name, usd in p.cost_lines],
         probability_ttft=p.p_ttft,
         probability_tpot=p.p_tpot,
