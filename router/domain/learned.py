@@ -154,9 +154,9 @@ class Tail:
 
 
 def _student(t: float, freedom: float) -> float:
-    """P(T <= t), by Abramowitz and Stegun 26.7.8: within 0.01 for 3 degrees of freedom and more."""
-    t *= (1.0 - 0.25 / freedom) / math.sqrt(1.0 + t * t / (2.0 * freedom))
-    return 0.5 * math.erfc(-t / SQRT2)
+    """P(T <= t) for Student's t, by Wallace's normal approximation: within 0.003 for 3 degrees of freedom and more."""
+    z = (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0) * math.sqrt(freedom * math.log(1.0 + t * t / freedom))
+    return 0.5 * math.erfc((-z if t > 0.0 else z) / SQRT2)
 
 
 def _cell(residual: float) -> int:
