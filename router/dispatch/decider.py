@@ -174,14 +174,13 @@ class Decider:
                 drops=full.drops,
                 retry_after_s=self._soonest(ranking),
             )
-        if ranking.slo_infeasible and profile.slo.reject_infeasible:
+        if ranking.slo_infeasible and (profile.slo.reject_infeasible or plan.workload.slo.reject_infeasible):
             best = ranking.ordered[0]
             raise SloInfeasible(
                 f"no backend meets the SLO with probability {plan.shape.probability:.2f}; {best.row.id} comes nearest, "
                 f"with {picker.likelihood(best):.2f}: TTFT {best.ttft_s:.3f} s, TPOT {1000.0 * best.tpot_s:.2f} ms, "
                 f"end to end {best.e2e_s:.2f} s are expected"
             )
-
         if ranking.slo_infeasible and profile.priority is Priority.SHEDDABLE:
             chance = max(picker.likelihood(f) for f in ranking.ordered)
             if chance < WORTH_TRYING:

@@ -98,10 +98,19 @@ def _against_equals(ranking: Ranking, best: Forecast) -> list[str]:
     limit = least.objective_usd + TIE_SHARE * abs(at_stake(least))
     ties = [f for f in equals if f.objective_usd <= limit]
     rest = equals[len(ties) :]
-    notes = [f"a near-tie with {', '.join(f.row.id for f in ties[:NAMED])}, drawn"] if ties else []
-    if rest:
-        notes.append(_versus(best, rest[0]))
+    notes = [f"a near-tie with {', '.join(_name(f, best) for f in ties[:NAMED])}, drawn"] if ties else []
+    # The same place with another model says nothing about the place.
+    named = {best.row.id, *(f.row.id for f in ties)}
+    elsewhere = [f for f in rest if f.row.id not in named] or rest
+    if elsewhere:
+        notes.append(_versus(best, elsewhere[0]))
     return notes
+
+
+def _name(forecast: Forecast, best: Forecast) -> str:
+    """A candidate by its backend, and by its model where that is another than the choice's."""
+    row = forecast.row
+    return row.id if row.model == best.row.model else f"{row.id} with {row.model}"
 
 
 def _versus(best: Forecast, rival: Forecast) -> str:
@@ -109,7 +118,7 @@ def _versus(best: Forecast, rival: Forecast) -> str:
     name, amount = max(saved, key=lambda pair: pair[1])
     gap = rival.objective_usd - best.objective_usd
     words = name.replace("_", " ")
-    return f"for {REASON[name]}: ${gap:.6f} better than {rival.row.id}, most of it {words} (${amount:.6f})"
+    return f"for {REASON[name]}: ${gap:.6f} better than {_name(rival, best)}, most of it {words} (${amount:.6f})"
 
 
 def _others(ranking: Ranking, best: Forecast) -> list[str]:
@@ -120,12 +129,12 @@ def _others(ranking: Ranking, best: Forecast) -> list[str]:
     cheapest = min(ordered, key=lambda f: f.cost_usd)
     if fastest is not best and fastest.e2e_s < NOTED * best.e2e_s:
         notes.append(
-            f"{fastest.row.id} would be faster ({fastest.e2e_s:.2f} s against {best.e2e_s:.2f} s), "
+            f"{_name(fastest, best)} would be faster ({fastest.e2e_s:.2f} s against {best.e2e_s:.2f} s), "
             f"but {_against(fastest, best)}"
         )
     if cheapest is not best and cheapest is not fastest and cheapest.cost_usd < NOTED * best.cost_usd:
         notes.append(
-            f"{cheapest.row.id} would be cheaper (${cheapest.cost_usd:.6f} against ${best.cost_usd:.6f}), "
+            f"{_name(cheapest, best)} would be cheaper (${cheapest.cost_usd:.6f} against ${best.cost_usd:.6f}), "
             f"but {_against(cheapest, best)}"
         )
     busy = [f for f in ordered if f is not best and f.batch >= f.row.max_concurrency]
