@@ -19,6 +19,8 @@ COMMANDS = {
     "top": "router.cli.top:top",
     "prices": "router.cli.prices:prices",
     "backends": "router.cli.backends:backends",
+    "decisions": "router.cli.decisions:decisions",
+    "replay": "router.cli.replay:replay",
     "admin": "router.cli.admin:admin",
     "check-config": "router.cli.check_config:check_config",
     "simulate": "simulation.virtual.command:simulate",

@@ -309,17 +309,22 @@ def _load(bench: _Bench, trial: _Trial, own: Forecast) -> Counterfactual:
 
 
 def _objective(bench: _Bench, trial: _Trial, plan: Plan, row: Row) -> Counterfactual:
-    """The SLO as loose as it would have to be: that which is least likely to be met, times a factor."""
+    """The SLO as loose as it would have to be: those objectives that are too unlikely to be met, times a factor."""
     slo, shape = trial.profile.slo, plan.shape
     _, own, _ = bench.decide(trial)
     limits = {"ttft_s": shape.ttft_slo_s, "tpot_s": shape.tpot_slo_s, "e2e_s": shape.e2e_slo_s}
-    likely = {"ttft_s": own[0].p_ttft, "tpot_s": own[0].p_tpot, "e2e_s": own[0].p_e2e}
-    missed = [name for name in limits if limits[name] < math.inf and likely[name] < shape.probability]
+    short = {
+        "ttft_s": own[0].p_ttft - shape.ttft_probability,
+        "tpot_s": own[0].p_tpot - shape.tpot_probability,
+        "e2e_s": own[0].p_e2e - shape.e2e_probability,
+    }
+    missed = [name for name in limits if limits[name] < math.inf and short[name] < 0.0]
 
     def loose(share: float) -> _Trial:
         # By a factor of 1 / share, up to no objective at all.
         wider = {name: min(LIFETIME_S, limits[name] / max(share, 1e-9)) for name in missed}
-        return replace(trial, profile=replace(trial.profile, slo=replace(slo, **wider)))
+        looser = replace(slo, **wider)  # type: ignore[arg-type]  # names of times only
+        return replace(trial, profile=replace(trial.profile, slo=looser))
 
     words = " and ".join(name.removesuffix("_s").upper() for name in missed)
     share = _greatest(lambda x: bench.wins(loose(x)))
