@@ -20,7 +20,7 @@ HALF_HOURS = 48
 # What is held against what came before it in the hour, to tell where a price goes.
 LATELY_S = 900.0
 USD_PER_MTOK = 1e6
-NEVER = -1
+NEVER = -(2**31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

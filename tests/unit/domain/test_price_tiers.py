@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import yaml
@@ -86,7 +87,7 @@ def test_a_wrong_line_says_what_is_wrong(line: str, what: str) -> None:
         parse_tier(line)
 
 
-HOSTED = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+HOSTED: dict[str, Any] = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 FLEX = PriceTier(service="flex", factor=0.5)
 
 
