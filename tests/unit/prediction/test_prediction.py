@@ -107,7 +107,7 @@ def shape(**fields: float) -> Shape:
         "e2e_slo_s": math.inf,
         "probability": 0.9,
     }
-    return Shape(**(base | fields), batch=False, quality_task="*")
+    return Shape(**(base | fields), batch=False, quality_task="*")  # type: ignore[arg-type]  # a test's own keywords
 
 
 def test_probabilities_follow_the_log_normal() -> None:
