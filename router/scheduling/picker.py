@@ -61,10 +61,18 @@ def order(
     if len(near) == 1:
         chosen = near[0]
     elif session:
-        chosen = max(near, key=lambda f: (-f.fresh_tokens, crc32(f"{session}\0{f.row.id}\0{f.row.model}".encode())))
+        chosen = max(near, key=lambda f: (-f.fresh_tokens, lot(f"{session}\0{f.row.id}\0{f.row.model}")))
     else:
         chosen = _softmax(near, best.rank_usd, margin, uniform)
     return [chosen, *_best_first(forecasts, chosen)]
+
+
+def lot(text: str) -> int:
+    """32 bits of a text, as good as drawn. The checksum alone is linear: of like names some would nearly always win."""
+    n = crc32(text.encode())
+    n = ((n ^ n >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
+    n = ((n ^ n >> 13) * 0xC2B2AE35) & 0xFFFFFFFF
+    return n ^ n >> 16
 
 
 def _explore(forecasts: list[Forecast], best: Forecast, now: float) -> Forecast:
