@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from router.cli.cost_table import show_costs
 from router.cli.options import SECONDS
 from router.cli.request import build_request, request_options
 from router.cli.rpc import EXIT_FAILED, address_option, connected, inference_stub, json_option
@@ -55,6 +56,8 @@ def show_decision(decision: common_pb2.Decision) -> None:
             [_row(n, candidate, cached, names) for n, candidate in enumerate(decision.candidates, start=1)],
             right=",".join(["#", *cached, "TTFT", "TPOT", "p(SLO)", *names, "total"]),
         )
+    if decision.candidates:
+        show_costs(decision.candidates)
     if decision.drops:
         print_table(
             "Dropped",
