@@ -156,8 +156,8 @@ def show_report(found: Report) -> None:
     """The report as tables of 120 columns at most."""
     share = found.reproduced / found.records if found.records else 1.0
     click.echo(
-        f"{found.records} records for {found.requests:.0f} requests; {100.0 * share:.4g} % of the recorded decisions came"
-        f" out again; {_percent(found.moved)} would go to another backend."
+        f"{found.records} records for {found.requests:.0f} requests; {found.reproduced} ({100.0 * share:.4g} %) came out"
+        f" again as recorded.\n{_percent(found.moved)} would go to another backend."
     )
     print_table(
         "Before and after, with 90 % intervals",

@@ -29,7 +29,7 @@ LIVE = Form(Live())
 LEARNED = Form(Learned(prior_sd_log=0.5))
 # Moves whenever anything in what was learnt does.
 _change_of: Callable[[Learned], tuple[object, ...]] = attrgetter(
-    "updated_at", "observations", "ttft.count", "tpot.count", "ttft.shift", "tpot.shift"
+    *[f"{belief}.{name}" for belief in ("ttft", "tpot") for name in ("w0", "p00", "noise", "shift", "count")]
 )
 Values = tuple[Any, ...]
 

@@ -178,7 +178,7 @@ class Lines:
 
 
 def _document(kind: Kind, name: str, document: codec.Document | None) -> bytes:
-    doc = None if document is None else msgspec.Raw(codec.encode(document))
+    doc = msgspec.Raw(b"null" if document is None else codec.encode(document))
     return encode(DocLine(kind=kind.value, id=name, version=document.version if document is not None else 0, doc=doc))
 
 

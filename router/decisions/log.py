@@ -64,12 +64,19 @@ class DecisionLog:
         """To be called right before deciding: what is drawn from here on belongs to this decision."""
         self._draws.taken()
 
-    def catch(self, plan: Plan, profile: RequestProfile) -> Caught:
+    def catch(self, plan: Plan, profile: RequestProfile) -> Caught | None:
         """To be called right after deciding, before anything changes; `profile` is what was decided for."""
-        return self._capture.catch(plan, profile, self._draws.taken())
+        try:
+            return self._capture.catch(plan, profile, self._draws.taken())
+        except Exception:
+            # Whatever is wrong with the log, it must not be the request's.
+            self._lost(1)
+            return None
 
-    def record(self, caught: Caught, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None:
-        """Takes a request that has ended."""
+    def record(self, caught: Caught | None, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None:
+        """Takes a request that has ended; `caught` is what `catch` gave."""
+        if caught is None:
+            return
         ended = Ended(caught, tuple(attempts), outcome, result)
         weight = self._sampler.weight(always=ended.kept_always())
         if weight <= 0.0:
@@ -105,7 +112,7 @@ class DecisionLog:
             return
         try:
             sizes = await asyncio.to_thread(self._write, batch)
-        except OSError as error:
+        except Exception as error:  # a fault of the log ends neither its task nor the process
             self._metrics.dropped.inc(len(batch))
             self._retry_at = now + RETRY_S
             if not self._failed:
@@ -122,6 +129,14 @@ class DecisionLog:
         self._metrics.share.set(self._sampler.share)
         for (_, weight), size in zip(batch, sizes, strict=True):
             self._sampler.wrote(size, weight, now)
+
+    def _lost(self, count: int) -> None:
+        """Counts what is lost to a fault of the log, and says so once in a while."""
+        self._metrics.dropped.inc(count)
+        now = self._clock.monotonic()
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            log.exception("decision_log_fault")
 
     def _write(self, batch: list[tuple[Ended, float]]) -> list[int]:
         sizes: list[int] = []

@@ -127,7 +127,7 @@ def with_document(snapshot: FleetSnapshot, line: DocLine) -> FleetSnapshot:
     """
     kind = Kind(line.kind)
     document = None
-    if line.doc is not None:
+    if bytes(line.doc) != b"null":
         document = codec.decode(kind, line.id, bytes(line.doc), version=line.version, at=0.0)
     if kind is Kind.POLICIES:
         text = document.yaml if isinstance(document, codec.PoliciesDocument) else ""

@@ -29,12 +29,12 @@ class LogLine(msgspec.Struct, tag_field="k", tag="log", frozen=True, omit_defaul
 
 
 class DocLine(msgspec.Struct, tag_field="k", tag="doc", frozen=True, omit_defaults=True):
-    """A document of the configuration; `doc` None: there is none any more."""
+    """A document of the configuration; `doc` null: there is none any more."""
 
     kind: str
     id: str
+    doc: msgspec.Raw
     version: int = 0
-    doc: msgspec.Raw | None = None
 
 
 class StateLine(msgspec.Struct, tag_field="k", tag="state", frozen=True, omit_defaults=True):
