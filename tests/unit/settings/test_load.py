@@ -161,6 +161,9 @@ def test_the_shipped_policies_say_what_each_class_is_worth(shipped: Settings) ->
     assert (interactive.usd_per_s, interactive.usd_per_ttft_s, interactive.usd_per_slo_miss) == (1e-5, 1e-4, 2e-3)
     assert interactive.slo.probability == 0.9
     assert policies.classes["batch"].batch
+    assert policies.classes["private"].privacy is PrivacyLevel.ON_DEVICE
+    assert {name for name, c in policies.classes.items() if not c.explore_share} == {"realtime", "private"}
+    assert interactive.quality_floor("code") > interactive.quality_floor("poetry") > 0.0
 
 
 def test_the_seed_holds_the_text_of_the_policies(shipped: Settings, shipped_copy: Path) -> None:
