@@ -27,6 +27,8 @@ class RuleGroup:
     With `state_age_s` 0 the metrics are those of the moment; otherwise of the last exchange.
     """
 
+    follows = False
+
     def __init__(self, make: MakePolicy, scenario: Scenario, servers: dict[str, Server], loop: Loop) -> None:
         self._loop = loop
         self._servers = servers
@@ -67,6 +69,8 @@ class RuleGroup:
     def first_token(self, replica: int, ask: Ask, choice: Choice) -> None:
         here = self._replicas[replica]
         here.policy.first_token(ask, here.seen[choice.backend], self._loop.now, 0.0)
+
+    def progress(self, replica: int, ask: Ask, choice: Choice, tokens: int) -> None: ...
 
     def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002
         here = self._replicas[replica]

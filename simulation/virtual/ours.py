@@ -15,10 +15,12 @@ from backends.contract import Backend as Adapter
 from backends.contract import Chunk, FinishReason, Usage
 from backends.errors import BackendError, by_code
 from backends.spec import BackendSpec
+from router.dispatch.affinity import Affinity
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.feedback import OK, Attempt, Feedback
 from router.dispatch.fleet import Fleet, Member
 from router.dispatch.loads import Loads
+from router.domain.prefix_cache import BLOCK_TOKENS, MAX_BLOCKS
 from router.domain.pricing import Price, book_of
 from router.domain.replica import Beat, Replica
 from router.domain.request import RequestProfile
@@ -33,7 +35,10 @@ from simulation.virtual.scenario import Scenario
 from simulation.virtual.servers import Engine, Server
 from simulation.virtual.traces import Ask
 
-UTILISATION_GAIN = 0.02
+# The collector's, whose tick this is: half of what is known of a backend's utilisation is from the last minute.
+UTILISATION_GAIN = 1.0 - 2.0 ** (-0.2 / 60.0)
+# Ticks between two probes of an engine: two seconds.
+PROBE_TICKS = 10
 
 Pick = Callable[[Plan, list[Forecast]], Forecast]
 
@@ -57,13 +62,15 @@ class RouterReplica:
             clock=loop,
             policies=scenario.site.policies,
         )
-        self.feedback = Feedback(fleet=self.fleet, lengths=lengths, metrics=Metrics(), clock=loop)
+        affinity = Affinity(self.fleet)
+        self.feedback = Feedback(fleet=self.fleet, lengths=lengths, metrics=Metrics(), clock=loop, affinity=affinity)
         self.decider = Decider(
             fleet=self.fleet,
             lengths=lengths,
             clock=loop,
             uniform=random.Random(scenario.seed * 1_000 + number).random,
             age=heard,
+            affinity=affinity,
         )
         self.loads = Loads(
             fleet=self.fleet,
@@ -79,6 +86,8 @@ class RouterGroup:
 
     `true_lengths`: callers say how long their answers will be, and are right.
     """
+
+    follows = True
 
     def __init__(
         self,
@@ -124,6 +133,7 @@ class RouterGroup:
             expected_output_tokens=float(ask.output_tokens) if self._true_lengths else None,
             slo=self._scenario.site.slo(ask),
             workload_class=workload.name,
+            blocks=ask.blocks[: min(MAX_BLOCKS, ask.input_tokens // BLOCK_TOKENS)],
         )
 
     def choose(self, replica: int, ask: Ask, tried: Collection[str]) -> Choice | None:
@@ -140,7 +150,7 @@ class RouterGroup:
             code = filters.check(forecast.row, plan.ranking.constraints, now, ignore_health=panic)
             if code != filters.KEEP:
                 continue
-            attempt = here.feedback.begin(forecast, force=panic)
+            attempt = here.feedback.begin(forecast, force=panic, blocks=plan.profile.blocks)
             if attempt is not None:
                 return Choice(forecast.row.id, p_ttft=forecast.p_ttft, promise=attempt)
         return None
@@ -148,11 +158,16 @@ class RouterGroup:
     def first_token(self, replica: int, ask: Ask, choice: Choice) -> None:  # noqa: ARG002
         _attempt(choice).take(Chunk(events=1))
 
+    def progress(self, replica: int, ask: Ask, choice: Choice, tokens: int) -> None:  # noqa: ARG002
+        attempt = _attempt(choice)
+        if tokens > attempt.events:
+            attempt.take(Chunk(events=tokens - attempt.events))
+
     def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002
         attempt = _attempt(choice)
         attempt.take(
             Chunk(
-                events=ask.output_tokens - 1,
+                events=ask.output_tokens - attempt.events,
                 usage=Usage(input=ask.input_tokens, cached_input=cached_tokens, output=ask.output_tokens),
                 finish_reason=FinishReason.STOP,
             )
@@ -179,17 +194,19 @@ class RouterGroup:
             here.loads.heard(replicas, self._loop.monotonic())
 
     def tick(self) -> None:
-        """What the collector does four times a second, and its probes of engines."""
+        """What the collector does five times a second, and its probes of engines."""
         now = self._loop.monotonic()
         for here in self._replicas:
+            here.loads.refresh(now)
+            here.feedback.tick(now)
             for member in here.fleet.members.values():
                 member.rate_limit.refill(now)
                 member.breaker.fade(now)
                 live = member.live
-                busy = min(1.0, live.batch() / max(1, member.backend.max_concurrency))
+                busy = 1.0 if live.batch() > 0.0 else 0.0
                 live.utilisation += UTILISATION_GAIN * (busy - live.utilisation)
         self._scrapes += 1
-        if self._scrapes % 8 == 1:
+        if self._scrapes % PROBE_TICKS == 1:
             # Leases share out who probes: one replica asks each engine, the others hear of it in its beat.
             for n, (name, member) in enumerate(self._replicas[0].fleet.members.items()):
                 prober = self._replicas[n % len(self._replicas)]

@@ -18,7 +18,10 @@ START_BURST_MINUTES = 1.0
 
 
 class Job:
-    """One request at one backend. Times are of the loop; `share_s` are replica-seconds, `joules` at the wall."""
+    """One request at one backend. Times are of the loop; `share_s` are replica-seconds, `joules` at the wall.
+
+    `joined` is what its backend counts its tokens from.
+    """
 
     def __init__(self, ask: Ask, owner: Owner, *, prefill_noise: float, decode_noise: float, draw: float) -> None:
         self.ask = ask
@@ -28,9 +31,9 @@ class Job:
         self.draw = draw
         self.cached_tokens = 0
         self.first_at = -1.0
+        self.joined = 0.0
         self.share_s = 0.0
         self.joules = 0.0
-        self.fails = False
 
 
 class Owner(Protocol):
@@ -64,6 +67,10 @@ class Server(Protocol):
     def kv_usage(self) -> float: ...
     def submit(self, job: Job) -> None: ...
     def cached_tokens(self, ask: Ask) -> int: ...
+    def emitted(self, job: Job) -> int:
+        """Tokens that a job whose first token has come has made until now."""
+        ...
+
     def slower(self, factor: float) -> None: ...
 
 
@@ -132,6 +139,11 @@ class Engine:
             hits += 1
         return min(hits * BLOCK_TOKENS, ask.input_tokens - 1)
 
+    def emitted(self, job: Job) -> int:
+        self._advance()
+        made = 1 + int((self._tokens - job.joined) / job.decode_noise)
+        return min(made, job.ask.output_tokens)
+
     def slower(self, factor: float) -> None:
         """From now on all that it does takes `factor` times as long as when it was well."""
         self._advance()
@@ -163,6 +175,7 @@ class Engine:
         self._prefilling = None
         self._advance()
         left = (job.ask.output_tokens - 1) * job.decode_noise
+        job.joined = self._tokens
         job.share_s -= self._share_s
         job.joules -= self._joules
         self._sequence += 1
@@ -246,6 +259,10 @@ class Hosted:
     def slower(self, factor: float) -> None:
         self.faults.slow = factor
 
+    def emitted(self, job: Job) -> int:
+        share = (self._loop.now - job.first_at) / job.joined if job.joined > 0.0 else 1.0
+        return min(job.ask.output_tokens, 1 + int(share * (job.ask.output_tokens - 1)))
+
     def times(self, job: Job) -> tuple[float, float]:
         """(seconds to the first token, seconds of the rest)."""
         call = self.truth.calls[int(job.draw * len(self.truth.calls))]
@@ -270,6 +287,7 @@ class Hosted:
         self._tokens.take(job.ask.input_tokens + job.ask.output_tokens)
         self.running += 1
         ttft, rest = self.times(job)
+        job.joined = rest
         loop.at(loop.now + ttft, lambda: job.owner.first_token(job))
         loop.at(loop.now + ttft + rest, lambda: self._finish(job))
 

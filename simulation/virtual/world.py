@@ -17,7 +17,8 @@ from simulation.virtual.servers import Engine, Hosted, Job, Server
 from simulation.virtual.traces import Ask
 from simulation.virtual.truth import EngineTruth
 
-TICK_S = 0.25
+# As often as the router looks after its fleet.
+TICK_S = 0.2
 # How often replicas hear of each other where their state has no age of its own: the router's beats.
 BEAT_S = 0.1
 
@@ -94,6 +95,7 @@ class _Request:
         self._replica = replica
         self._tried: list[str] = []
         self._choice: Choice | None = None
+        self._job: Job | None = None
         self._began = 0.0
 
     def begin(self) -> None:
@@ -112,15 +114,14 @@ class _Request:
         record.p_ttft = choice.p_ttft
         self._began = record.sent_s = world.loop.now
         n, name, chance = record.ask.number, choice.backend, world.chance
-        world.servers[name].submit(
-            Job(
-                record.ask,
-                self,
-                prefill_noise=chance.prefill[n][name],
-                decode_noise=chance.decode[n][name],
-                draw=chance.call[n][name],
-            )
+        self._job = Job(
+            record.ask,
+            self,
+            prefill_noise=chance.prefill[n][name],
+            decode_noise=chance.decode[n][name],
+            draw=chance.call[n][name],
         )
+        world.servers[name].submit(self._job)
 
     def _may_go_on(self) -> bool:
         return len(self._tried) < self._world.scenario.site.workload(self._record.ask).max_attempts
@@ -129,11 +130,21 @@ class _Request:
         assert self._choice is not None  # noqa: S101 - only what was sent answers
         job.first_at = self._world.loop.now
         self._world.group.first_token(self._replica, self._record.ask, self._choice)
+        if self._world.group.follows:
+            self._world.streaming[self] = None
+
+    def progress(self) -> None:
+        """Tells how many tokens have come."""
+        assert self._choice is not None  # noqa: S101 - it streams
+        assert self._job is not None  # noqa: S101 - likewise
+        tokens = self._world.servers[self._choice.backend].emitted(self._job)
+        self._world.group.progress(self._replica, self._record.ask, self._choice, tokens)
 
     def finished(self, job: Job) -> None:
         world, record, choice = self._world, self._record, self._choice
         assert choice is not None  # noqa: S101 - only what was sent answers
         now, ask = world.loop.now, record.ask
+        world.streaming.pop(self, None)
         served = Served(ttft_s=job.first_at - self._began, e2e_s=now - self._began, output_tokens=ask.output_tokens)
         world.group.finished(self._replica, ask, choice, served, job.cached_tokens)
         record.backend = choice.backend
@@ -172,6 +183,7 @@ class World:
         self.prices = dict(scenario.site.prices)
         self.records = [Record(ask) for ask in scenario.asks]
         self.left = len(self.records)
+        self.streaming: dict[_Request, None] = {}
         self._next = 0
         self._progress = progress
         self._rng = random.Random(scenario.seed)
@@ -209,6 +221,8 @@ class World:
         _Request(self, record, self._rng.randrange(self.scenario.replicas)).begin()
 
     def _tick(self) -> None:
+        for request in self.streaming:
+            request.progress()
         self.group.tick()
         if self.left:
             self.loop.at(self.loop.now + TICK_S, self._tick)
