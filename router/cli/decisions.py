@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from router.decisions.record import DecisionLine, encode
 from router.settings.strict import ConfigError, Problem
 
 FOLLOW_S = 0.5
+PAGE = 120
 
 
 @click.command()
@@ -89,38 +90,24 @@ def _lines(reading: Reading) -> Iterator[DecisionLine]:
 def _show(lines: list[DecisionLine], total: int) -> None:
     print_table(
         f"{len(lines)} of {total} decisions",
-        [
-            "when (UTC)",
-            "class",
-            "model",
-            "chosen",
-            "answered",
-            "result",
-            "TTFT",
-            "expected",
-            "TPOT",
-            "expected ",
-            "cost",
-            "for",
-        ],
+        ["when (UTC)", "class", "model", "chosen", "result", "TTFT (expected)", "TPOT (expected)", "cost", "for"],
         [_cells(line) for line in lines],
-        right="TTFT,expected,TPOT,expected ,cost,for",
+        right="TTFT (expected),TPOT (expected),cost,for",
+        width=PAGE,
     )
 
 
 def _cells(line: DecisionLine) -> list[str]:
     best, actual = line.candidates[0] if line.candidates else None, line.actual
+    elsewhere = actual.backend and actual.backend != line.chosen
     return [
         datetime.fromtimestamp(line.at, UTC).strftime("%m-%d %H:%M:%S"),
         line.workload,
         str(line.profile.get("model", "")),
-        line.chosen or "-",
-        "=" if actual.backend == line.chosen else actual.backend or "-",
+        f"{line.chosen or '-'}{f', then {actual.backend}' if elsewhere else ''}",
         f"{line.result}{' late' if line.missed else ''}",
-        seconds(actual.ttft_s or 0.0),
-        seconds(best.ttft_s) if best else "-",
-        seconds(actual.tpot_s or 0.0),
-        seconds(best.tpot_s) if best else "-",
+        f"{seconds(actual.ttft_s or 0.0)} ({seconds(best.ttft_s) if best else '-'})",
+        f"{seconds(actual.tpot_s or 0.0)} ({seconds(best.tpot_s) if best else '-'})",
         dollars(actual.cost_usd),
         f"{line.weight:.3g}",
     ]
@@ -168,20 +155,27 @@ def as_row(line: DecisionLine) -> dict[str, object]:
     }
 
 
-def _follow(path: Path, known: set[str], wanted: object, *, as_json: bool) -> None:
-    assert callable(wanted)  # noqa: S101 - of one caller
+def _follow(path: Path, known: set[str], wanted: Callable[[DecisionLine], bool], *, as_json: bool) -> None:
+    sizes: dict[Path, int] = {}
     try:
         while True:
             time.sleep(FOLLOW_S)
-            for line in _lines(Reading(path)):
-                if line.id in known:
+            for line in _grown(path, sizes):
+                if line.id in known or not wanted(line):
                     continue
                 known.add(line.id)
-                if not wanted(line):
-                    continue
                 if as_json:
                     print_json(as_row(line))
                 else:
                     click.echo("  ".join(_cells(line)))
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _grown(path: Path, sizes: dict[Path, int]) -> Iterator[DecisionLine]:
+    """The decisions of segments that have grown since they were looked at last."""
+    for segment in Reading(path).paths():
+        size = segment.stat().st_size
+        if sizes.get(segment) != size:
+            sizes[segment] = size
+            yield from _lines(Reading(segment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -16,7 +17,7 @@ from router.app.wires import wire_facts
 from router.cli.admin_backends import show_config_error
 from router.cli.progress import progress
 from router.cli.rpc import EXIT_FAILED, json_option
-from router.cli.show import dollars, print_json, print_table, seconds
+from router.cli.show import dollars, print_json, print_table
 from router.decisions.bootstrap import REPLICATES, Figure
 from router.decisions.change import Pretending, ReplayChange, change_of
 from router.decisions.reading import BadLogError, Logged, Reading
@@ -28,6 +29,7 @@ from router.settings.change import ChangeRules
 from router.settings.config_files import ConfigText
 from router.settings.strict import ConfigError, Problem, read_text
 
+PAGE = 120
 _CREDENTIAL = re.compile(r"\benv:([A-Za-z_][A-Za-z0-9_]*)")
 _TITLES = {
     "served": "requests served",
@@ -156,8 +158,8 @@ def show_report(found: Report) -> None:
     """The report as tables of 120 columns at most."""
     share = found.reproduced / found.records if found.records else 1.0
     click.echo(
-        f"{found.records} records for {found.requests:.0f} requests; {found.reproduced} ({100.0 * share:.4g} %) came out"
-        f" again as recorded.\n{_percent(found.moved)} would go to another backend."
+        f"{found.records} records for {found.requests:.0f} requests; {found.reproduced} ({100.0 * share:.4g} %) came"
+        f" out again as recorded.\n{_percent(found.moved)} would go to another backend."
     )
     print_table(
         "Before and after, with 90 % intervals",
@@ -168,6 +170,7 @@ def show_report(found: Report) -> None:
             if name != "carbon_g" or both.before.value or both.after.value
         ],
         right="before,after,difference",
+        width=PAGE,
     )
     print_table(
         "Share of requests by backend",
@@ -177,6 +180,7 @@ def show_report(found: Report) -> None:
             for name, both in found.shares.items()
         ],
         right="before,after,difference",
+        width=PAGE,
     )
     for mover in found.movers:
         sign = "-" if mover.cost_usd < 0 else "+"
@@ -184,7 +188,7 @@ def show_report(found: Report) -> None:
             f"{mover.source or 'nobody'} → {mover.target or 'nobody'}: {mover.requests:.0f} requests, "
             f"{sign}{dollars(abs(mover.cost_usd))}"
         )
-    if abs(found.calibration - 1.0) > 1e-9:
+    if abs(found.calibration - 1.0) > 5e-4:
         click.echo(f"Attainment is predicted times {found.calibration:.3f}: what was met, of what was predicted.")
     for warning in found.warnings:
         click.echo(f"warning: {warning}")
@@ -193,18 +197,21 @@ def show_report(found: Report) -> None:
 
 
 def _cell(name: str, figure: Figure, *, sign: bool = False) -> str:
+    """The figure and its interval in one unit, which is that of its largest part."""
     if name in {"served", "slo_attainment"}:
         return _percent(figure, sign=sign)
+    largest = max(abs(figure.value), abs(figure.low), abs(figure.high))
+    unit, scale = {"cost_usd": ("$", 1.0), "energy_j": (" J", 1.0), "carbon_g": (" g", 1.0)}.get(name, (" s", 1.0))
+    if unit == " s" and largest < 0.0995:
+        unit, scale = " ms", 1e3
+    digits = max(0, min(9, 2 - math.floor(math.log10(largest * scale)))) if largest > 0.0 else 0
 
     def one(value: float) -> str:
-        if name == "cost_usd":
-            return dollars(value) if value >= 0 else f"-{dollars(-value)}"
-        if name.endswith("_s"):
-            return f"-{seconds(-value)}" if value < 0 else seconds(value) if value else "0 s"
-        return f"{value:.4g} {'J' if name == 'energy_j' else 'g'}"
+        return f"{value * scale:.{digits}f}"
 
     plus = "+" if sign and figure.value > 0 else ""
-    return f"{plus}{one(figure.value)} ({one(figure.low)} to {one(figure.high)})"
+    interval = f"({one(figure.low)} to {one(figure.high)})"
+    return f"{plus}{one(figure.value)} {interval}{unit}" if unit != "$" else f"{plus}{one(figure.value)} {interval} USD"
 
 
 def _percent(figure: Figure, *, sign: bool = False) -> str:

@@ -37,8 +37,18 @@ def print_event(message: Message) -> None:
     print_json(MessageToDict(message, preserving_proto_field_name=True))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: str = "") -> None:
-    """A table on stdout; `right` names the columns, comma-separated, that hold numbers."""
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: str = "",
+    width: int = WIDTH_WITHOUT_TERMINAL,
+) -> None:
+    """A table on stdout; `right` names the columns, comma-separated, that hold numbers.
+
+    `width` is that of a page where stdout is no terminal.
+    """
     numbers = {name.strip() for name in right.split(",")}
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
@@ -46,7 +56,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         # Text: names may hold square brackets, which rich would read as markup.
         table.add_row(*(Text(str(cell)) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+    console = Console(width=None if sys.stdout.isatty() else width)
     console.print(table)
 
 

@@ -68,12 +68,13 @@ class DecisionLog:
         """To be called right after deciding, before anything changes; `profile` is what was decided for."""
         try:
             return self._capture.catch(plan, profile, self._draws.taken())
-        except Exception:
-            # Whatever is wrong with the log, it must not be the request's.
+        except Exception:  # noqa: BLE001 - whatever is wrong with the log, it must not be the request's
             self._lost(1)
             return None
 
-    def record(self, caught: Caught | None, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None:
+    def record(
+        self, caught: Caught | None, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str
+    ) -> None:
         """Takes a request that has ended; `caught` is what `catch` gave."""
         if caught is None:
             return
@@ -112,7 +113,7 @@ class DecisionLog:
             return
         try:
             sizes = await asyncio.to_thread(self._write, batch)
-        except Exception as error:  # a fault of the log ends neither its task nor the process
+        except Exception as error:  # noqa: BLE001 - a fault of the log ends neither its task nor the process
             self._metrics.dropped.inc(len(batch))
             self._retry_at = now + RETRY_S
             if not self._failed:
@@ -136,7 +137,7 @@ class DecisionLog:
         now = self._clock.monotonic()
         if now >= self._retry_at:
             self._retry_at = now + RETRY_S
-            log.exception("decision_log_fault")
+            log.exception("decision_log_fault")  # noqa: LOG004 - called while one is handled
 
     def _write(self, batch: list[tuple[Ended, float]]) -> list[int]:
         sizes: list[int] = []
