@@ -321,14 +321,16 @@ def test_a_report_is_carried_over() -> None:
     assert (report.pick_id, report.backend, report.result) == ("p", "", "RATE_LIMITED")
     assert (report.ttft_s, report.e2e_s, report.retry_after_s) == (0.5, None, 1.5)
     assert report.usage == TokenUsage(input=3)
+    assert report.quality is None
+    assert decode_report(pb.ReportRequest(pick_id="p", result="OK", quality=0.0)).quality == 0.0
 
 
 def test_a_bad_report_is_refused() -> None:
     """A report names its pick and its result, and its times are possible."""
-    message = pb.ReportRequest(result="went well", ttft_s=2.0, e2e_s=1.0)
+    message = pb.ReportRequest(result="went well", ttft_s=2.0, e2e_s=1.0, quality=1.5)
     message.retry_after.FromMilliseconds(-5)
 
     with pytest.raises(InvalidRequest) as caught:
         decode_report(message)
 
-    assert [v.field for v in caught.value.violations] == ["pick_id", "result", "ttft_s", "retry_after"]
+    assert [v.field for v in caught.value.violations] == ["pick_id", "result", "ttft_s", "retry_after", "quality"]
