@@ -18,7 +18,7 @@ LOCKED := --universal --generate-hashes --no-emit-index-url --no-emit-find-links
 PIP := $(PY) -m pip --disable-pip-version-check
 say = @printf '==> %s\n'
 
-.PHONY: help setup demo serve test test-engines conformance fuzz check check-envoy proto lock bench bench-state compile clean ready
+.PHONY: help setup demo serve test test-engines conformance fuzz check check-envoy proto lock bench bench-state bench-routing compile clean ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ bench: ready ## Measure CPU per request, per token and per decision
 
 bench-state: ready ## Show what replicas agree on while processes are killed (make bench-state ARGS=--quick: ten minutes)
 	@$(PY) -m bench.state $(ARGS)
+
+bench-routing: ready ## How well it routes, on other people's traces and measurements (make bench-routing ARGS=--quick: 90 s)
+	@$(PY) -m bench.routing $(ARGS)
 
 compile: ready ## Compile the hot modules to C, where that is offered
 	@if [ -e router/compile.py ] || [ -d router/compile ]; then $(PY) -m router.compile; \

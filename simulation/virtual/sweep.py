@@ -11,7 +11,7 @@ from simulation.virtual.bound import Bound, bound
 from simulation.virtual.figures import Figures, brier, figures
 from simulation.virtual.policies import POLICIES
 from simulation.virtual.scenario import Scenario
-from simulation.virtual.traces import Ask, scaled
+from simulation.virtual.traces import Ask, scaled, section
 from simulation.virtual.world import run
 
 BOUND = "bound"
@@ -44,14 +44,24 @@ Results = dict[tuple[str, float, int], Done]
 
 
 def jobs(
-    scenario: Scenario, asks: Sequence[Ask], *, policies: Iterable[str], loads: Iterable[float], seeds: int
+    scenario: Scenario,
+    asks: Sequence[Ask],
+    *,
+    policies: Iterable[str],
+    loads: Iterable[float],
+    seeds: int,
+    requests: int | None = None,
 ) -> list[Job]:
-    """One for each policy, load and seed; the requests of the scenario are replaced."""
+    """One for each policy, load and seed; the requests of the scenario are replaced.
+
+    With `requests` every seed has so many of its own, one seed's after the other's; the trace begins anew at its end.
+    """
     found: list[Job] = []
     names = tuple(policies)
     for load in loads:
         for seed in range(seeds):
-            drawn = tuple(scaled(asks, load=load, interactive_share=INTERACTIVE_SHARE, seed=seed))
+            part = asks if requests is None else section(asks, seed, requests)
+            drawn = tuple(scaled(part, load=load, interactive_share=INTERACTIVE_SHARE, seed=seed))
             found += [Job(replace(scenario, asks=drawn, seed=seed), name, load) for name in names]
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +78,14 @@ def scaled(asks: Iterable[Ask], *, load: float, interactive_share: float, seed: 
     """The same requests, `load` times as fast; who of them waits for the answer is drawn."""
     rng = random.Random(seed)
     return [replace(ask, at_s=ask.at_s / load, interactive=rng.random() < interactive_share) for ask in asks]
+
+
+def section(asks: Sequence[Ask], number: int, count: int) -> list[Ask]:
+    """The `number`th `count` requests, from 0, numbered and timed from their own first one."""
+    count = min(count, len(asks))
+    first = number * count % (len(asks) - count + 1) if len(asks) > count else 0
+    start = asks[first].at_s
+    return [replace(ask, number=n, at_s=ask.at_s - start) for n, ask in enumerate(asks[first : first + count])]
 
 
 def _rows(path: Path, file: Iterable[str]) -> Iterator[Mapping[str, object]]:

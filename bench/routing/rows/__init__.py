@@ -1,0 +1,1 @@
+"""One module for each row or family of rows of the table."""
