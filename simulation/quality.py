@@ -4,9 +4,9 @@
 
 The file says of each prompt its task and whether the weak and the strong model answered it rightly (columns `dataset`,
 `subject`, `mixtral_8x7b_correct`, `gpt4_1106_correct`). Prompts come in random order; each goes to the model with the
-lesser price plus value of a point of quality times what is missing of it, by the belief at that moment; one in fifty goes
-to the other one, and what the answer was worth moves the belief. Raising the value of quality draws the curve from all
-weak to all strong.
+lesser price plus value of a point of quality times what is missing of it, by the belief at that moment; one in fifty
+goes to the other one, and what the answer was worth moves the belief. Raising the value of quality draws the curve from
+all weak to all strong.
 
 PGR is the share of the gap between the two models that is closed, APGR its mean over all shares of strong calls (0.5 is
 a coin), CPT(x) the share of strong calls that closes x of the gap.
