@@ -54,14 +54,14 @@ def test_batch_goes_to_inferentia_for_its_price() -> None:
 
 @pytest.mark.parametrize("model", [MODEL, "llama-3.3-70b", "auto"])
 def test_interactive_goes_to_a_gpu_and_says_what_speaks_against_faster_and_cheaper(model: str) -> None:
-    """Neither the fastest nor the cheapest, and each is named with what it loses by."""
+    """Neither the fastest nor the cheapest, and each is named with what it loses by; of 70B no other is much cheaper."""
     for seed in DRAWS:
         site = shipped(seed=seed)
         site.decider = without_exploring(site)
         chosen, why = site.choose(model=model, workload_class="interactive")
         assert kind(site, chosen) == "gpu"
         assert "would be faster" in why
-        assert "would be cheaper" in why
+        assert model == "llama-3.3-70b" or "would be cheaper" in why
 
 
 def test_private_stays_on_the_device_for_privacy() -> None:
@@ -84,13 +84,13 @@ def test_private_is_never_traded_for_price_or_load() -> None:
 
 
 def test_agentic_goes_to_a_model_that_is_good_enough() -> None:
-    """Code needs a model beyond the small ones; other tasks of the loop do not."""
+    """Code needs a model beyond the small ones; other tasks of the loop may be served by those as well."""
     site = shipped()
     site.decider = without_exploring(site)
     plan = site.decider.plan(asked(model="auto", workload_class="agentic", task="code"))
     assert {f.row.model for f in plan.ranking.ordered} == {"llama-3.3-70b"}
     plan = site.decider.plan(asked(model="auto", workload_class="agentic", task="chat"))
-    assert plan.ranking.ordered[0].row.model == MODEL
+    assert {f.row.model for f in plan.ranking.ordered} == {MODEL, "llama-3.3-70b"}
 
 
 @pytest.mark.parametrize(
