@@ -54,7 +54,7 @@ def test_batch_goes_to_inferentia_for_its_price() -> None:
 
 @pytest.mark.parametrize("model", [MODEL, "llama-3.3-70b", "auto"])
 def test_interactive_goes_to_a_gpu_and_says_what_speaks_against_faster_and_cheaper(model: str) -> None:
-    """Neither the fastest nor the cheapest, and each is named with what it loses by; of 70B no other is much cheaper."""
+    """Neither the fastest nor the cheapest; each is named with what it loses by. Of 70B no other is much cheaper."""
     for seed in DRAWS:
         site = shipped(seed=seed)
         site.decider = without_exploring(site)
