@@ -226,3 +226,20 @@ def test_metrics_are_of_now(process: Process) -> None:
     assert process.metric("router_store_connected") == "0.0"
     modes = {mode: process.metric(f'router_store_mode{{mode="{mode.value}"}}') for mode in StoreMode}
     assert modes == {mode: "1.0" if mode is StoreMode.AWAY else "0.0" for mode in StoreMode}
+
+
+def test_prices_of_a_token_are_metrics_until_a_backend_leaves(process: Process) -> None:
+    """A basis of which nothing is known has no series, and what was removed has none at all."""
+    prices = process.watching._core.metrics.prices
+    known: dict[str, float | None] = {"blended": 2.0, "full": 1.0, "paid": 3.0, "amortised": None}
+    prices.set("a", known, utilisation=0.5, g_per_kwh=480.0)
+    assert process.metric('router_usd_per_mtok{backend="a",basis="paid"}') == "3.0"
+    assert process.metric('router_grid_g_per_kwh{backend="a"}') == "480.0"
+
+    prices.set("a", known | {"paid": None}, utilisation=0.5, g_per_kwh=480.0)
+    text = process.watching.metrics()[0].decode()
+    assert 'basis="blended"' in text
+    assert 'basis="paid"' not in text
+
+    prices.forget("a")
+    assert 'backend="a"' not in process.watching.metrics()[0].decode()

@@ -222,6 +222,19 @@ async def test_who_is_refused_does_not_keep_others_from_being_written(make_site:
     assert set(site.store.snapshot.health) == {"a", "b", "c"}
 
 
+async def test_utilisation_is_the_share_of_time_with_work(make_site: MakeSite) -> None:
+    """One request is as good as many: half of it is of the last minute, and idle time takes it away again."""
+    site = make_site("a")
+    live = site.fleet.members["a"].live
+    live.utilisation = 0.0
+    live.in_flight = 1
+    await site.go_on(60.0)
+    assert 0.4 < live.utilisation < 0.6
+    live.in_flight = 0
+    await site.go_on(120.0)
+    assert live.utilisation < 0.2
+
+
 async def test_run_ends_with_its_probes(make_site: MakeSite) -> None:
     """Cancelling it while probes are out leaves no task behind."""
     site = make_site("a")

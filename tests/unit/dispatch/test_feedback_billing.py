@@ -160,3 +160,18 @@ def test_a_bill_is_made_once() -> None:
 
     assert attempt.close("CANCELLED").cost_usd == first
     assert attempt._feedback._metrics.registry.get_sample_value("router_cost_usd_total", {"backend": "a"}) == first
+
+
+def test_an_outcome_tells_what_idle_time_and_emissions_came_to() -> None:
+    """Amortised dollars are of the rent and of how busy the backend was; a hosted price has none but itself."""
+    owned, hosted = begin({"usd_per_hour": 3.6}), begin(LISTED)
+    owned.row.live.utilisation = 0.25
+    for attempt in (owned, hosted):
+        billed(attempt, input=1000, output=50)
+    paid, listed = owned.outcome, hosted.outcome
+
+    assert paid is not None
+    assert listed is not None
+    assert paid.cost_amortised_usd == pytest.approx(paid.cost_usd / 0.25)
+    assert listed.cost_amortised_usd == listed.cost_usd
+    assert paid.carbon_g == pytest.approx(paid.energy_j * owned.row.grid.g_per_joule)

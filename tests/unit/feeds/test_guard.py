@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from router.domain.fleet import Backend, ServedModel
 from router.domain.price_feed import FeedKind, FeedSettings
 from router.domain.price_rules import AMOUNTS
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Price, PriceBook, Source, books
 from router.feeds.contract import Quote
-from router.feeds.guard import MAX_USD, MAX_USD_PER_MTOK, Belief
+from router.feeds.guard import MAX_USD, MAX_USD_PER_MTOK, Belief, References, judge
 from router.feeds.ledger import Entries, enter
 
 NOW = 1_800_000_000.0
@@ -90,6 +91,8 @@ def test_a_good_quote_becomes_a_price() -> None:
         (Quote(backend="h100", input_usd_per_mtok=1.0, output_usd_per_mtok=1.0), Belief.REFUSED, "UNIT"),
         (Quote(backend="api", model="m", usd_per_hour=1.0), Belief.REFUSED, "UNIT"),
         (Quote(backend="api", model="m", output_usd_per_mtok=4.0), Belief.REFUSED, "CONTRADICTION"),
+        (spot(8.0, tiers=(PriceTier(service="flex", factor=0.5),)), Belief.REFUSED, "CONTRADICTION"),
+        (spot(8.0, tiers=(PriceTier(service="flex", input_usd_per_mtok=1e9),)), Belief.REFUSED, "TOO_LARGE"),
     ],
 )
 def test_nonsense_is_never_a_price(quote: Quote, belief: Belief, code: str) -> None:
@@ -208,3 +211,32 @@ def test_a_free_price_may_be_confirmed_where_it_is_configured() -> None:
     """Zero is believed where the operator says that it is zero."""
     free = {("h100", ""): PriceBook(backend="h100", prices=(Price(backend="h100", usd_per_hour=0.0),))}
     assert told(spot(0.0), prices=free).confirmed == 1
+
+
+def test_a_row_that_jumps_is_held_as_a_price_that_jumps() -> None:
+    """A service that is all at once a hundred times as dear keeps its last good row, until somebody has looked."""
+
+    def quote_of(flex: float) -> Quote:
+        row = PriceTier(service="flex", input_usd_per_mtok=flex, output_usd_per_mtok=1.0)
+        return Quote(backend="api", model="m", input_usd_per_mtok=1.0, output_usd_per_mtok=2.0, tiers=(row,))
+
+    good = judge(quote_of(0.5), References(), SETTINGS, BACKENDS, source_kind=Source.FEED, now=NOW).price
+
+    held = judge(quote_of(50.0), References(own=good), SETTINGS, BACKENDS, source_kind=Source.FEED, now=NOW)
+
+    assert (held.belief, held.price) == (Belief.HELD, None)
+    assert "input_usd_per_mtok of flex above 0 tokens" in held.reason
+
+
+def test_a_feed_that_knows_no_rows_keeps_those_that_were_configured() -> None:
+    """Rows, and what an operator knows of spot capacity, stay when a feed says nothing of them."""
+    rows = (PriceTier(service="flex", factor=0.5),)
+    configured = Price(
+        backend="api", model="m", input_usd_per_mtok=1.0, output_usd_per_mtok=2.0, tiers=rows, preemptions_per_hour=0.2
+    )
+    quote = Quote(backend="api", model="m", input_usd_per_mtok=1.1, output_usd_per_mtok=2.0)
+
+    price = judge(quote, References(configured=configured), SETTINGS, BACKENDS, source_kind=Source.FEED, now=NOW).price
+
+    assert price is not None
+    assert (price.tiers, price.preemptions_per_hour, price.input_usd_per_mtok) == (rows, 0.2, 1.1)

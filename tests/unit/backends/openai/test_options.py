@@ -83,6 +83,14 @@ def test_extra_fields_go_with_every_request() -> None:
     assert (body["service_tier"], body["temperature"]) == ("flex", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("profile", "said"), [("openai", "flex"), ("groq", "flex"), ("vllm", None), ("together", None)]
+)
+def test_a_service_is_asked_for_where_the_dialect_has_the_word(profile: str, said: str | None) -> None:
+    """Elsewhere it is left out: it shapes no answer, and the standard service is charged."""
+    assert sent(made(profile), service_tier="flex")[1].get("service_tier") == said
+
+
 def test_reasoning_goes_back_where_the_options_say() -> None:
     """Or not at all."""
     turns = (Message(role="assistant", content="x", reasoning=(ReasoningBlock(text="hm"),)), *HI)
