@@ -152,7 +152,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             decision = self._director.explain(profile)
             response = pb.ExplainResponse(decision=encode_decision(decision, whole=True))
             if request.why_not_backend:
-                encode_why_not(response, self._director.why_not(profile, request.why_not_backend))
+                encode_why_not(response, await self._director.why_not(profile, request.why_not_backend))
             return response
 
     async def ListModels(

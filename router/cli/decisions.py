@@ -12,7 +12,7 @@ import click
 from router.cli.admin_backends import show_config_error
 from router.cli.options import SECONDS
 from router.cli.rpc import EXIT_FAILED, EXIT_INTERRUPTED, json_option
-from router.cli.show import dollars, print_json, print_table, seconds
+from router.cli.show import dollars, print_json, print_table
 from router.decisions.reading import BadLogError, Reading
 from router.decisions.record import DecisionLine, encode
 from router.settings.strict import ConfigError, Problem
@@ -90,9 +90,9 @@ def _lines(reading: Reading) -> Iterator[DecisionLine]:
 def _show(lines: list[DecisionLine], total: int) -> None:
     print_table(
         f"{len(lines)} of {total} decisions",
-        ["when (UTC)", "class", "model", "chosen", "result", "TTFT (expected)", "TPOT (expected)", "cost", "for"],
+        ["when (UTC)", "class", "model", "chosen", "result", "TTFT ms (expected)", "TPOT ms (expected)", "cost", "for"],
         [_cells(line) for line in lines],
-        right="TTFT (expected),TPOT (expected),cost,for",
+        right="TTFT ms (expected),TPOT ms (expected),cost,for",
         width=PAGE,
     )
 
@@ -106,11 +106,22 @@ def _cells(line: DecisionLine) -> list[str]:
         str(line.profile.get("model", "")),
         f"{line.chosen or '-'}{f', then {actual.backend}' if elsewhere else ''}",
         f"{line.result}{' late' if line.missed else ''}",
-        f"{seconds(actual.ttft_s or 0.0)} ({seconds(best.ttft_s) if best else '-'})",
-        f"{seconds(actual.tpot_s or 0.0)} ({seconds(best.tpot_s) if best else '-'})",
+        _pair(actual.ttft_s, best.ttft_s if best else None),
+        _pair(actual.tpot_s, best.tpot_s if best else None),
         dollars(actual.cost_usd),
         f"{line.weight:.3g}",
     ]
+
+
+def _pair(actual_s: float | None, expected_s: float | None) -> str:
+    """Both in milliseconds: "18.7 (11.4)"."""
+
+    def one(value_s: float | None) -> str:
+        if value_s is None:
+            return "-"
+        return f"{1000.0 * value_s:.3g}" if value_s < 1.0 else f"{1000.0 * value_s:.0f}"
+
+    return f"{one(actual_s)} ({one(expected_s)})"
 
 
 def as_row(line: DecisionLine) -> dict[str, object]:

@@ -55,7 +55,7 @@ def show_decision(decision: common_pb2.Decision, *, wide: bool = False) -> None:
     if decision.candidates:
         parts = [_times(decision.candidates), _money(decision.candidates), _objective(decision.candidates)]
         if wide:
-            parts = [_Part("All of it", [column for part in parts for column in part.columns])]
+            parts = [_Part("Candidates of class {workload}", [column for part in parts for column in part.columns])]
         names = [_Column("#", lambda n, _: str(n)), _Column("backend", lambda _, c: c.backend, right=False)]
         for part in parts:
             part.show([*names, *part.columns], decision, WIDE if wide else PAGE)
@@ -79,10 +79,14 @@ def show_why_not(backend: str, response: pb.ExplainResponse) -> None:
         click.echo("First, all of it:")
         for change in response.why_not_first:
             click.echo(f"  {change.what}")
-    if response.why_not_changes:
+    possible = [change for change in response.why_not_changes if change.possible]
+    if possible:
         click.echo("Then any one of these would do:" if response.why_not_first else "Any one of these would do:")
-        for change in response.why_not_changes:
-            click.echo(f"  {change.kind:<10} {'' if change.possible else 'not by itself: '}{change.what}")
+    for change in possible:
+        click.echo(f"  {change.kind:<10} {change.what}")
+    for change in response.why_not_changes:
+        if not change.possible:
+            click.echo(f"  -          {change.what}")
 
 
 class _Column:
@@ -113,12 +117,11 @@ class _Part:
 def _times(candidates: Candidates) -> _Part:
     several = len({c.model for c in candidates}) > 1
     columns = [
-        _Column("hardware", lambda _, c: hardware(c.hardware), right=False),
         *([_Column("model", lambda _, c: c.model, right=False)] if several else []),
         _Column("TTFT", lambda _, c: seconds(c.prediction.ttft.mean)),
-        _Column("p90", lambda _, c: seconds(c.prediction.ttft.p90)),
+        _Column("TTFT p90", lambda _, c: seconds(c.prediction.ttft.p90)),
         _Column("TPOT", lambda _, c: seconds(c.prediction.tpot.mean)),
-        _Column("p90 ", lambda _, c: seconds(c.prediction.tpot.p90)),
+        _Column("TPOT p90", lambda _, c: seconds(c.prediction.tpot.p90)),
         _Column("P(TTFT)", lambda _, c: _likely(c.prediction.probability_ttft)),
         _Column("P(TPOT)", lambda _, c: _likely(c.prediction.probability_tpot)),
         _Column("P(e2e)", lambda _, c: f"{_likely(c.prediction.probability_e2e)}{'' if c.slo_feasible else ' !'}"),
@@ -131,6 +134,7 @@ def _times(candidates: Candidates) -> _Part:
 def _money(candidates: Candidates) -> _Part:
     lines = list(dict.fromkeys(line.name for c in candidates for line in c.prediction.cost_lines))
     columns = [
+        _Column("hardware", lambda _, c: hardware(c.hardware), right=False),
         _Column("cost", lambda _, c: dollars(c.prediction.cost_usd)),
         _Column("p90", lambda _, c: dollars(c.prediction.cost_p90_usd)),
         *(_Column(_words(name), lambda _, c, n=name: _line(c.prediction.cost_lines, n)) for name in lines),  # type: ignore[misc]

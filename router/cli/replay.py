@@ -211,7 +211,9 @@ def _cell(name: str, figure: Figure, *, sign: bool = False) -> str:
 
     plus = "+" if sign and figure.value > 0 else ""
     interval = f"({one(figure.low)} to {one(figure.high)})"
-    return f"{plus}{one(figure.value)} {interval}{unit}" if unit != "$" else f"{plus}{one(figure.value)} {interval} USD"
+    if unit == "$":
+        return f"{'-' if figure.value < 0 else plus}${one(abs(figure.value))} {interval}"
+    return f"{plus}{one(figure.value)} {interval}{unit}"
 
 
 def _percent(figure: Figure, *, sign: bool = False) -> str:

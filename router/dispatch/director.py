@@ -158,16 +158,15 @@ class Director:
         plan = self._decider.plan(self._tenants.restrict(profile))
         return self._decider.full(plan)
 
-    def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
+    async def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
         """What would have to change for `backend_id` to be chosen.
 
         Raises:
             NotFound: there is no such backend; and as `explain` does.
         """
         profile = self._tenants.restrict(profile)
-        return why_not(
-            self._fleet, self._decider.lengths, self._clock, profile, self._decider.plan(profile), backend_id
-        )
+        plan = self._decider.plan(profile)
+        return await why_not(self._fleet, self._decider.lengths, self._clock, profile, plan, backend_id)
 
     def pick(self, profile: RequestProfile) -> Pick:
         """Decides, and reserves room on the choice until `report` or until the reservation expires.

@@ -8,6 +8,7 @@ objective depends on the other candidates, so the best of them stand for all.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from router.dispatch.decider import Decider, Plan
 from router.dispatch.fleet import Fleet
 from router.dispatch.loosening import Alter, loosen
 from router.dispatch.plain import copied, names
-from router.dispatch.supposed import supposed
+from router.dispatch.supposed import SupposedFleet
 from router.domain.pricing import PriceBook
 from router.domain.request import RequestProfile
 from router.domain.rows import Forecast, Row
@@ -29,6 +30,7 @@ from router.scheduling import filters
 from router.scheduling.objective import terms
 
 RIVALS = 16
+DROPPED_RIVALS = 64
 STEPS = 24
 # A backend is kept out by some filters at once, and a filter tells only the first.
 MAX_LOOSENED = 12
@@ -63,45 +65,56 @@ class _Trial:
         return replace(self, alters=(*self.alters, alter))
 
 
+class _BenchFleet(SupposedFleet):
+    """A supposed fleet in which rows can be swapped for altered ones."""
+
+    def swap(self, rows: list[Row]) -> None:
+        self._swapped = {(row.id, row.model): row for row in rows}
+
+    def rows_for(self, name: str) -> list[Row]:
+        return [self._swapped.get((row.id, row.model), row) for row in super().rows_for(name)]
+
+
 class _Bench:
-    """Decides trials over the best candidates and the backend in question."""
+    """Decides trials over the backend in question and its rivals, as they are at this moment."""
 
     def __init__(self, fleet: Fleet, lengths: OutputLength, clock: Clock, target: str, plan: Plan) -> None:
-        self._fleet = fleet
-        self._lengths = lengths
+        self._real = fleet
         self._clock = clock
-        self._age_s = plan.decision.snapshot_age_s
         self._target = target
-        chosen = dict.fromkeys([target, *(f.row.id for f in plan.ranking.ordered[:RIVALS])])
+        # Whoever is dropped now may be let in by what is loosened.
+        rivals = [f.row.id for f in plan.ranking.ordered[:RIVALS]]
+        rivals += [row.id for row, _, _ in plan.ranking.dropped[:DROPPED_RIVALS]]
+        chosen = {target, *rivals}
         whole = fleet.snapshot
         # In the order of the fleet, so that equal candidates stand as they do there.
-        order = {name: at for at, name in enumerate(fleet.members)}
-        names_ = sorted((name for name in chosen if name in whole.backends), key=lambda name: order.get(name, 0))
+        backends = {name: whole.backends[name] for name in fleet.members if name in chosen and name in whole.backends}
         self._snapshot = replace(
             whole,
-            backends={name: whole.backends[name] for name in names_},
-            prices={key: book for key, book in whole.prices.items() if key[0] in chosen},
-            health={name: whole.health[name] for name in names_ if name in whole.health},
+            backends=backends,
+            prices={key: book for key, book in whole.prices.items() if key[0] in backends},
+            health={name: whole.health[name] for name in backends if name in whole.health},
+        )
+        self._fleet = self._made(self._snapshot)
+        self._own = [row for rows in self._fleet.served().values() for row in rows if row.id == target]
+        age_s = plan.decision.snapshot_age_s
+        self._decider = Decider(
+            fleet=self._fleet,
+            lengths=lengths,
+            clock=clock,
+            uniform=lambda: NEVER_EXPLORES,
+            age=lambda: age_s,
+            money=lambda _: plan.shape.money_multiplier,
         )
 
     def decide(self, trial: _Trial) -> tuple[Plan, list[Forecast], list[tuple[Row, int, Forecast | None]]]:
         """The plan, and the target's forecasts and drops in it."""
-        fleet = supposed(
-            self._fleet, self._priced(trial.price), self._fleet.policies, self._clock, lambda _backend: False
-        )
-        for rows in fleet.served().values():
-            for row in rows:
-                if row.id == self._target:
-                    for alter in trial.alters:
-                        alter(row)
-        decider = Decider(
-            fleet=fleet,
-            lengths=self._lengths,
-            clock=self._clock,
-            uniform=lambda: NEVER_EXPLORES,
-            age=lambda: self._age_s,
-        )
-        plan = decider.plan(trial.profile)
+        rows = [copied(row) for row in (self._own if trial.price == 1.0 else self._priced(trial.price))]
+        for row in rows:
+            for alter in trial.alters:
+                alter(row)
+        self._fleet.swap(rows)
+        plan = self._decider.plan(trial.profile)
         ranking = plan.ranking
         own = sorted((f for f in ranking.ordered if f.row.id == self._target), key=lambda f: f.rank_usd)
         return plan, own, [drop for drop in ranking.dropped if drop[0].id == self._target]
@@ -115,23 +128,44 @@ class _Bench:
             return ordered[0].row.id == self._target
         return own[0].rank_usd <= min(f.rank_usd for f in ordered)
 
-    def _priced(self, share: float) -> FleetSnapshot:
-        if share == 1.0:
-            return self._snapshot
-        prices = {
-            key: _scaled(book, share) if key[0] == self._target else book for key, book in self._snapshot.prices.items()
-        }
-        return replace(self._snapshot, prices=prices)
+    def _made(self, snapshot: FleetSnapshot) -> _BenchFleet:
+        real = self._real
+        fleet = _BenchFleet(
+            catalogue=real.catalogue,
+            policies=real.policies,
+            clock=self._clock,
+            wires=real.wires,
+            real=real,
+            usable=lambda _: False,
+        )
+        fleet.swap([])
+        fleet.apply(snapshot)
+        # The real ones go on changing.
+        lives = {name: copied(member.live) for name, member in fleet.members.items()}
+        for rows in fleet.served().values():
+            for row in rows:
+                row.live = lives[row.id]
+        return fleet
+
+    def _priced(self, share: float) -> list[Row]:
+        """The target's rows at this share of its price."""
+        name, whole = self._target, self._snapshot
+        prices = {key: _scaled(book, share) for key, book in whole.prices.items() if key[0] == name}
+        fleet = self._made(replace(whole, backends={name: whole.backends[name]}, prices=prices))
+        rows = [row for rows in fleet.served().values() for row in rows]
+        for row in rows:
+            row.live = self._own[0].live
+        return rows
 
 
 def _scaled(book: PriceBook, share: float) -> PriceBook:
     return replace(book, prices=tuple(price.scaled(share) for price in book.prices))
 
 
-def why_not(
+async def why_not(
     fleet: Fleet, lengths: OutputLength, clock: Clock, profile: RequestProfile, plan: Plan, target: str
 ) -> WhyNot:
-    """Why `target` is not the choice of `plan`, and what would make it that.
+    """Why `target` is not the choice of `plan`, and what would make it that; others have their turn meanwhile.
 
     Raises:
         NotFound: no such backend.
@@ -178,7 +212,7 @@ def why_not(
         backend=target,
         why=f"{said}; even without that, {lost}" if said else lost,
         first=tuple(first),
-        changes=tuple(_changes(bench, trial, decided, own[0])),
+        changes=tuple(await _changes(bench, trial, decided, own[0])),
     )
 
 
@@ -200,18 +234,22 @@ def _lost(own: Forecast, plan: Plan) -> str:
     )
 
 
-def _changes(bench: _Bench, trial: _Trial, plan: Plan, own: Forecast) -> list[Counterfactual]:
+async def _changes(bench: _Bench, trial: _Trial, plan: Plan, own: Forecast) -> list[Counterfactual]:
     """Each change by itself, found and held against a decision with it."""
-    row = own.row
-    made = [
-        _price(bench, trial, own),
-        _paced(bench, trial, own, ChangeKind.SPEED),
-        _paced(bench, trial, own, ChangeKind.TTFT),
-        _paced(bench, trial, own, ChangeKind.TPOT),
-        _load(bench, trial, own),
+    finders: list[Callable[[], Counterfactual]] = [
+        lambda: _price(bench, trial, own),
+        lambda: _paced(bench, trial, own, ChangeKind.SPEED),
+        lambda: _paced(bench, trial, own, ChangeKind.TTFT),
+        lambda: _paced(bench, trial, own, ChangeKind.TPOT),
+        lambda: _load(bench, trial, own),
     ]
     if not own.feasible:
-        made.append(_objective(bench, trial, plan, row))
+        finders.append(lambda: _objective(bench, trial, plan, own.row))
+    made = []
+    for find in finders:
+        # Some milliseconds each: serving comes first.
+        await asyncio.sleep(0)
+        made.append(find())
     return made
 
 

@@ -103,7 +103,7 @@ class ToldDirector:
         self._fail()
         return Decision(id=profile.request_id, ranked=(CANDIDATE,))
 
-    def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
+    async def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
         return WhyNot(
             backend=backend_id,
             why=f"{backend_id} is slower than a for {profile.model}",

@@ -89,7 +89,7 @@ async def test_a_parameter_that_a_family_does_not_take_keeps_a_request_away(make
     decision = rig.director.explain(asked)
     assert {d.backend: d.detail for d in decision.drops} == dict.fromkeys(("a", "c"), "m: does not take top_k")
     assert {d.reason for d in decision.drops} == {DropReason.CAPABILITY}
-    assert "does not take top_k" in rig.director.why_not(asked, "a").why
+    assert "does not take top_k" in (await rig.director.why_not(asked, "a")).why
     with pytest.raises(UpstreamFailed):
         await rig.serve(parameters=asked.parameters)
     assert [name for name, adapter in rig.adapters.items() if adapter.calls] == ["b"]
@@ -219,13 +219,13 @@ def test_models_lists_what_is_served(make_rig: MakeRig) -> None:
     ]
 
 
-def test_why_not_names_the_constraint_or_the_dollars(make_rig: MakeRig) -> None:
+async def test_why_not_names_the_constraint_or_the_dollars(make_rig: MakeRig) -> None:
     """A dropped backend is answered with its drop, a dearer one with the gap."""
     rig = make_rig({"a": [GOOD], "b": [GOOD], "c": [GOOD]}, c={"drained": True})
-    assert "money" in rig.director.why_not(profile(), "b").why
-    assert "DRAINING" in rig.director.why_not(profile(), "c").why
+    assert "money" in (await rig.director.why_not(profile(), "b")).why
+    assert "DRAINING" in (await rig.director.why_not(profile(), "c")).why
     with pytest.raises(NotFound):
-        rig.director.why_not(profile(), "nope")
+        await rig.director.why_not(profile(), "nope")
 
 
 def report(rig: Any, pick_id: str, **fields: Any) -> None:
