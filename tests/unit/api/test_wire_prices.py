@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from router.api.wire.prices import decode_price, encode_price
 from router.domain.fleet import Backend, ServedModel
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Price, PriceBook, Source, Window, book_of
 from router.errors import InvalidRequest
 from router.v1 import admin_pb2 as pb
@@ -30,12 +31,27 @@ WINDOWS = st.builds(
     days=st.frozensets(st.integers(0, 6)).map(lambda days: tuple(sorted(days))),
     zone=st.sampled_from(["UTC", "+05:30", "Europe/Berlin"]),
 )
+HOSTED = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
 AMOUNTS = st.fixed_dictionaries({"usd_per_hour": st.floats(0, 1e6)}) | st.fixed_dictionaries(
     {
         "input_usd_per_mtok": st.floats(0, 1e6),
         "output_usd_per_mtok": st.floats(0, 1e6),
         "cached_input_usd_per_mtok": USD,
         "cache_write_usd_per_mtok": USD,
+        "tiers": st.lists(
+            st.builds(
+                PriceTier,
+                service=st.sampled_from(["flex", "priority", "batch"]),
+                above_tokens=st.integers(0, 1_000_000),
+                factor=st.floats(0, 0.9),
+                input_usd_per_mtok=USD,
+                cached_input_usd_per_mtok=USD,
+                cache_write_usd_per_mtok=USD,
+                output_usd_per_mtok=USD,
+            ),
+            max_size=4,
+            unique_by=lambda tier: tier.key,
+        ).map(tuple),
     }
 )
 
@@ -54,6 +70,8 @@ def prices(draw: st.DrawFn) -> Price:
             source=WORDS,
             source_kind=st.just(Source.ADMIN),
             spot=st.booleans(),
+            preemptions_per_hour=st.floats(0, 1e3),
+            restart_usd=st.floats(0, 10),
             schedule=st.lists(WINDOWS, max_size=3).map(tuple),
             effective_at=TIMES,
         )
@@ -100,6 +118,14 @@ def test_any_message_is_a_price_or_a_named_fault(data: bytes) -> None:
         ({"request_usd": 1.0, "schedule": [pb.PriceWindow(days=[7])]}, "price.schedule[0].days"),
         ({"request_usd": 1.0, "schedule": [pb.PriceWindow(zone="Mars/Olympus")]}, "price.schedule[0].zone"),
         ({"request_usd": 1.0, "schedule": [pb.PriceWindow()] * 33}, "price.schedule"),
+        ({"request_usd": 1.0, "tiers": [pb.PriceTier(service="flex", factor=0.5)]}, "price.tiers"),
+        ({**HOSTED, "tiers": [pb.PriceTier(service="flex")]}, "price.tiers[0]"),
+        ({**HOSTED, "tiers": [pb.PriceTier(service="flex", factor=math.nan)]}, "price.tiers[0].factor"),
+        ({**HOSTED, "tiers": [pb.PriceTier(service="FLEX", factor=0.5)]}, "price.tiers[0].service"),
+        ({**HOSTED, "tiers": [pb.PriceTier(service="f", input_usd_per_mtok=-1)]}, "price.tiers[0].input_usd_per_mtok"),
+        ({**HOSTED, "tiers": [pb.PriceTier(service="f", factor=0.5)] * 33}, "price.tiers"),
+        ({"request_usd": 1.0, "preemptions_per_hour": -1.0}, "price.preemptions_per_hour"),
+        ({"request_usd": 1.0, "restart_usd": math.inf}, "price.restart_usd"),
     ],
 )
 def test_a_wrong_price_is_refused_by_field(fields: dict[str, Any], named: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.fleet import Backend, Capability, Health, HealthState, PrivacyLevel, ServedModel
+from router.domain.price_tiers import PriceTier
 from router.domain.pricing import Price, PriceBook
 from router.domain.request import Priority
 from router.domain.tenant import ApiKey, Limits, Tenant, TenantPolicy
@@ -22,7 +23,15 @@ NAMES = st.text("abcz019.-_", min_size=1, max_size=12)
 AMOUNTS = st.none() | st.floats(0, 1e6)
 COUNTS = st.none() | st.integers(1, 2**31)
 MODELS = st.builds(
-    ServedModel, model=st.text(min_size=1), upstream_name=st.text(), context_tokens=COUNTS, bytes_per_weight=AMOUNTS
+    ServedModel,
+    model=st.text(min_size=1),
+    upstream_name=st.text(),
+    context_tokens=COUNTS,
+    bytes_per_weight=AMOUNTS,
+    bytes_per_kv=AMOUNTS,
+    expert_parallel=st.booleans(),
+    draft_tokens=st.integers(0, 64),
+    draft_acceptance=st.floats(0.0, 1.0),
 )
 BACKENDS = st.builds(
     Backend,
@@ -40,7 +49,15 @@ BACKENDS = st.builds(
     drained=st.booleans(),
     version=st.integers(0, 2**53),
 )
-PRICES = st.builds(Price, backend=NAMES, usd_per_hour=AMOUNTS, expires_at=AMOUNTS, source=st.text())
+TIERS = st.builds(PriceTier, service=NAMES, above_tokens=st.integers(0, 10**6), input_usd_per_mtok=AMOUNTS)
+PRICES = st.builds(
+    Price,
+    backend=NAMES,
+    usd_per_hour=AMOUNTS,
+    expires_at=AMOUNTS,
+    source=st.text(),
+    tiers=st.lists(TIERS, max_size=2).map(tuple),
+)
 BOOKS = st.builds(PriceBook, backend=NAMES, model=st.text(max_size=20), prices=st.lists(PRICES, max_size=3).map(tuple))
 TENANTS = st.builds(
     Tenant,
