@@ -25,7 +25,7 @@ from router.domain.catalogue import Catalogue
 from router.domain.decision import HardwareLabel
 from router.domain.fleet import Backend
 from router.domain.hardware import Hardware
-from router.prediction.physics import speed
+from router.prediction.physics import served_speed
 from router.settings import ConfigError, load
 from simulation import ports
 from simulation.engine import EngineSpec, ModelOnChip
@@ -49,7 +49,7 @@ def describe(backend: Backend, catalogue: Catalogue, *, seed: int = 0) -> Server
     for served in backend.models:
         model = catalogue.models[served.model]
         bytes_per_weight = served.bytes_per_weight or 2.0
-        prior = speed(model, hardware, count=backend.hardware_count, bytes_per_weight=bytes_per_weight)
+        prior = served_speed(model, hardware, backend, served)
         # Passing a gateway takes time but occupies nothing: it belongs to the latency, not to the prefill server.
         prior.prefill_base_s -= hardware.fixed_ttft_s
         models[served.name_upstream] = ModelOnChip(

@@ -21,6 +21,7 @@ from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
 from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter, ServedModel
+from router.domain.guessing import guessed
 from router.domain.hardware import Hardware, Model
 from router.domain.learned import Learned
 from router.domain.live import NEVER, Live
@@ -32,7 +33,8 @@ from router.domain.sites import Grids
 from router.domain.snapshot import FleetSnapshot
 from router.domain.wires import WITHOUT, Wires
 from router.errors import UnknownModel
-from router.prediction.physics import speed
+from router.prediction.beginning import beginning
+from router.prediction.physics import served_speed
 from router.resilience.breaker import Breaker
 from router.resilience.rate_limit import RateLimit
 from router.scheduling.objective import Weights
@@ -293,20 +295,16 @@ class Fleet:
             return self._rows[key]
         hardware = self._hardware(backend)
         model = self.catalogue.models.get(served.model)
+        known = model or guessed(served.model) or Model(id=served.model)
         learned = self._learned.get(key)
         if learned is None or (old is not None and _engine(old[0], served.model) != _engine(backend, served.model)):
-            learned = self._learned[key] = Learned(prior_sd_log=hardware.prior_sd_log)
+            learned = self._learned[key] = beginning(known, hardware, backend.profile)
         context = served.context_tokens or (model.context_tokens if model is not None else 0)
         self._sources[key] = source
         if old is not None and old[0] is backend:
             pace = self._rows[key].speed
         else:
-            pace = speed(
-                model or Model(id=served.model),
-                hardware,
-                count=backend.hardware_count,
-                bytes_per_weight=served.bytes_per_weight or 2.0,
-            )
+            pace = served_speed(known, hardware, backend, served)
         site, grid = self._grids.of(backend.id, backend.region, self._clock.time())
         return Row(
             at_the_wall=site.at_the_wall,

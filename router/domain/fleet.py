@@ -64,12 +64,21 @@ class HealthState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model as one backend serves it. `bytes_per_weight`: 2 for bf16, 1 for fp8, 0.56 for Q4."""
+    """A model as one backend serves it. `bytes_per_weight`: 2 for bf16, 1 for fp8, 0.56 for Q4.
+
+    `bytes_per_kv` are of one cached value: 2 unless the cache is quantised. With `expert_parallel` each device holds
+    whole experts. `draft_tokens` are guessed at each step (speculative decoding), and each is right with probability
+    `draft_acceptance` given that those before it were.
+    """
 
     model: str
     upstream_name: str = ""
     context_tokens: int | None = None
     bytes_per_weight: float | None = None
+    bytes_per_kv: float | None = None
+    expert_parallel: bool = False
+    draft_tokens: int = 0
+    draft_acceptance: float = 0.0
 
     @property
     def name_upstream(self) -> str:

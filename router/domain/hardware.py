@@ -14,6 +14,7 @@ class Hardware:
     `kernel_overhead` scales the per-layer launch overhead: statically scheduled chips have next to none.
     `bandwidth_efficiency` is the share of the nominal bandwidth that decoding reaches. `speedup_8bit` and
     `speedup_4bit` are its arithmetic at 8 and 4 bits over `flops_per_s` at 16: 1 where weights are only stored so.
+    `expert_slowdown` is by how much mixtures of experts do worse there than dense models: less tuned kernels.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Hardware:
     flops_efficiency: float = 1.0
     speedup_8bit: float = 1.0
     speedup_4bit: float = 1.0
+    expert_slowdown: float = 1.0
     fixed_ttft_s: float = 0.0
     fixed_tpot_s: float = 0.0
 

@@ -47,10 +47,10 @@ FITTED = Constants(
     expert_traffic=1.16,
     cast_expert_traffic=0.595,
     kv_traffic=1.13,
-    state_traffic=1.175,
-    arithmetic=1.106,
+    state_traffic=1.17,
+    arithmetic=1.11,
     sequence_s=5.53e-05,
-    prefill_layer_s=3.15e-04,
+    prefill_layer_s=0.000315,
     prefill_arithmetic=1.54,
     prefill_hop_s=1.53e-07,
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from router.domain.fleet import Backend, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.speed import Speed
 from router.prediction.constants import FITTED, Constants
@@ -22,9 +23,10 @@ EIGHT_BITS_FROM: Final = 0.75
 EIGHT_BITS_TO: Final = 1.25
 # Head size where the catalogue has none (latent attention), for the arithmetic of attention in a prefill.
 HEAD_SIZE: Final = 128
-# Estimated: engines that prepare the next step while the accelerator works hide part of the launches. Relative to vLLM,
-# on which the constants were fitted. SGLang: DeepSeek-R1 on eight MI355X at 18.3 ms (DECISION 4) against 22 ms.
-ENGINE_OVERHEAD: Final = {"sglang": 0.85, "trtllm": 0.8}
+# Estimated: engines that prepare the next step while the accelerator works hide part of the launches and of the host's
+# work. Relative to vLLM, on which the constants were fitted: 0.55 where SGLang is published (DeepSeek-R1 on eight
+# MI355X, 18.3 ms with 64 sequences), and moved half of the way there.
+ENGINE_OVERHEAD: Final = {"sglang": 0.75, "trtllm": 0.75}
 
 
 def speed(
@@ -65,13 +67,14 @@ def speed(
         layer_s += c.collective_s
     if casts:
         layer_s += c.cast_s
-    launches_s = model.layers * layer_s
+    slowdown = hardware.expert_slowdown if experts > 0.0 else 1.0
+    launches_s = model.layers * layer_s * slowdown
     expert_traffic = c.expert_traffic
     if spread:
         launches_s += (model.moe_layers or model.layers) * c.expert_layer_s
         expert_traffic += c.cast_expert_traffic if casts else 0.0
     dense_s = c.weight_traffic * bytes_per_weight * (model.parameters - experts) / bandwidth
-    experts_s = expert_traffic * bytes_per_weight * experts / bandwidth
+    experts_s = slowdown * expert_traffic * bytes_per_weight * experts / bandwidth
     arithmetic_s = 2.0 * (model.active_parameters or model.parameters) / flops
     cache_s = c.kv_traffic * model.kv_bytes_per_token * 0.5 * bytes_per_kv / bandwidth
     windowed = model.window_layers / (model.attention_layers or model.layers) if model.layers else 0.0
@@ -98,6 +101,21 @@ def speed(
         prefill_token_s=c.prefill_arithmetic * arithmetic_s
         + overhead * c.prefill_hop_s * model.layers * _doublings(count),
         prefill_square_s=c.prefill_arithmetic * (1.0 - windowed) * _attention_flops(model) / flops,
+    )
+
+
+def served_speed(model: Model, hardware: Hardware, backend: Backend, served: ServedModel) -> Speed:
+    """The prior of a model as a backend of the fleet serves it."""
+    return speed(
+        model,
+        hardware,
+        count=backend.hardware_count,
+        bytes_per_weight=served.bytes_per_weight or 2.0,
+        bytes_per_kv=served.bytes_per_kv or 2.0,
+        expert_parallel=served.expert_parallel,
+        draft_tokens=served.draft_tokens,
+        draft_acceptance=served.draft_acceptance,
+        engine=backend.profile,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from router.domain.catalogue import Catalogue
-from router.domain.fleet import Backend
+from router.domain.fleet import Backend, ServedModel
 from router.domain.wires import ANYTHING, WireFacts, Wires
 from router.errors import Violation
 from router.settings.strict import nearest
@@ -21,6 +21,7 @@ _SECRET = re.compile(
     r"(?i)^(env:|file:)?(sk-|sk_|gsk_|csk-|xai-|hf_|r8_|AIza|AKIA|ASIA|ABSK|ghp_|Bearer\s|eyJ)|^env:[0-9a-f]{32,}$"
 )
 MAX_COUNT = 100_000
+MAX_DRAFT_TOKENS = 64
 FILE = "file"
 # Of a wire that is not known: addresses with a host.
 REMOTE_SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
@@ -83,6 +84,7 @@ def _served(found: list[Violation], backend: Backend, catalogue: Catalogue) -> N
         weight = served.bytes_per_weight
         if weight is not None and not 0.0 < weight <= 4.0:
             found.append(Violation(f"{field}.bytes_per_weight", f"must be above 0 and at most 4, got {weight:g}"))
+        _decoding(found, field, served)
         model = catalogue.models.get(served.model)
         if model is None or hardware is None or hardware.kind == "hosted":
             continue
@@ -100,6 +102,19 @@ def _served(found: list[Violation], backend: Backend, catalogue: Catalogue) -> N
         if 0.0 < room < needed:
             what = f"{needed / 1e9:.1f} GB of weights do not fit {backend.hardware_count} x {hardware.id}"
             found.append(Violation(field, f"{what} ({room / 1e9:.1f} GB)"))
+
+
+def _decoding(found: list[Violation], field: str, served: ServedModel) -> None:
+    """How its cache is stored and what it drafts, as far as a prior can make sense of it."""
+    cached = served.bytes_per_kv
+    if cached is not None and not 0.0 < cached <= 4.0:
+        found.append(Violation(f"{field}.bytes_per_kv", f"must be above 0 and at most 4, got {cached:g}"))
+    _count(found, f"{field}.draft_tokens", served.draft_tokens, 0, MAX_DRAFT_TOKENS)
+    if not 0.0 <= served.draft_acceptance <= 1.0:
+        found.append(Violation(f"{field}.draft_acceptance", f"must be from 0 to 1, got {served.draft_acceptance:g}"))
+    elif bool(served.draft_tokens) != bool(served.draft_acceptance):
+        missing = "draft_acceptance" if served.draft_tokens else "draft_tokens"
+        found.append(Violation(f"{field}.{missing}", "draft_tokens and draft_acceptance go together"))
 
 
 def _unknown(found: list[Violation], field: str, what: str, name: str, known: Mapping[str, object] | None) -> None:

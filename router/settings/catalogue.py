@@ -58,6 +58,7 @@ class HardwareEntry(Strict):
     flops_efficiency: Annotated[float, Field(gt=0, le=1)] = _HARDWARE.flops_efficiency
     speedup_8bit: Annotated[float, Field(ge=1, le=8)] = _HARDWARE.speedup_8bit
     speedup_4bit: Annotated[float, Field(ge=1, le=16)] = _HARDWARE.speedup_4bit
+    expert_slowdown: Annotated[float, Field(ge=1, le=4)] = _HARDWARE.expert_slowdown
     fixed_ttft_s: Seconds = _HARDWARE.fixed_ttft_s
     fixed_tpot_s: Seconds = _HARDWARE.fixed_tpot_s
 

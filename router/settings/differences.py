@@ -174,7 +174,9 @@ def _backend(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
             for served in value:
                 path = f"models[{served['model']}]"
                 yield path, "served"
-                yield from _nested(path, {k: v for k, v in served.items() if k != "model"})
+                # What a model does not do (spread experts, draft tokens) is not told of it.
+                said = {k: v for k, v in served.items() if k != "model" and v not in (False, 0)}
+                yield from _nested(path, said)
         elif name in {"labels", "options"}:
             yield from ((f"{name}.{key}", text) for key, text in value)
         elif name == "privacy":

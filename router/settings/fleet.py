@@ -22,6 +22,7 @@ from router.settings.strict import (
     PositiveSeconds,
     Problem,
     Seconds,
+    Share,
     Strict,
     enum_by_name,
     enum_by_value,
@@ -33,6 +34,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?\Z")
 
 _BACKEND = Backend(id="", wire="", address="", models=())
+_SERVED = ServedModel(model="")
 
 
 def _as_text(value: object) -> str:
@@ -59,6 +61,10 @@ class ServedModelEntry(Strict):
     upstream_name: str = ""
     context_tokens: int | None = None
     bytes_per_weight: Positive | None = None
+    bytes_per_kv: Positive | None = None
+    expert_parallel: bool = _SERVED.expert_parallel
+    draft_tokens: int = _SERVED.draft_tokens
+    draft_acceptance: Share = _SERVED.draft_acceptance
 
 
 class BackendEntry(Strict):

@@ -25,16 +25,24 @@ PRICE_SOURCE_FEED: PriceSource
 PRICE_SOURCE_ADMIN: PriceSource
 
 class ServedModel(_message.Message):
-    __slots__ = ("model", "upstream_name", "context_tokens", "bytes_per_weight")
+    __slots__ = ("model", "upstream_name", "context_tokens", "bytes_per_weight", "bytes_per_kv", "expert_parallel", "draft_tokens", "draft_acceptance")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_NAME_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_KV_FIELD_NUMBER: _ClassVar[int]
+    EXPERT_PARALLEL_FIELD_NUMBER: _ClassVar[int]
+    DRAFT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRAFT_ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
     model: str
     upstream_name: str
     context_tokens: int
     bytes_per_weight: float
-    def __init__(self, model: _Optional[str] = ..., upstream_name: _Optional[str] = ..., context_tokens: _Optional[int] = ..., bytes_per_weight: _Optional[float] = ...) -> None: ...
+    bytes_per_kv: float
+    expert_parallel: bool
+    draft_tokens: int
+    draft_acceptance: float
+    def __init__(self, model: _Optional[str] = ..., upstream_name: _Optional[str] = ..., context_tokens: _Optional[int] = ..., bytes_per_weight: _Optional[float] = ..., bytes_per_kv: _Optional[float] = ..., expert_parallel: bool = ..., draft_tokens: _Optional[int] = ..., draft_acceptance: _Optional[float] = ...) -> None: ...
 
 class RateLimits(_message.Message):
     __slots__ = ("requests_per_minute", "tokens_per_minute")

@@ -134,6 +134,10 @@ def encode_backend(backend: Backend, health: Health, live: LiveLoad, catalogue: 
                 upstream_name=served.upstream_name,
                 context_tokens=served.context_tokens,
                 bytes_per_weight=served.bytes_per_weight,
+                bytes_per_kv=served.bytes_per_kv,
+                expert_parallel=served.expert_parallel,
+                draft_tokens=served.draft_tokens,
+                draft_acceptance=served.draft_acceptance,
             )
             for served in backend.models
         ],
@@ -202,4 +206,8 @@ def _served(message: pb.ServedModel) -> ServedModel:
         upstream_name=message.upstream_name,
         context_tokens=message.context_tokens if message.HasField("context_tokens") else None,
         bytes_per_weight=message.bytes_per_weight if message.HasField("bytes_per_weight") else None,
+        bytes_per_kv=message.bytes_per_kv if message.HasField("bytes_per_kv") else None,
+        expert_parallel=message.expert_parallel,
+        draft_tokens=message.draft_tokens,
+        draft_acceptance=message.draft_acceptance,
     )

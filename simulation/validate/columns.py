@@ -1,0 +1,111 @@
+"""Which column of somebody's table holds what: by the names that people give them, with the units in those names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from simulation.measured.row import NoTable
+
+# Of each quantity, the names that stand for it when only letters and digits are compared; the first that fits wins.
+NAMES: Final[dict[str, tuple[str, ...]]] = {
+    quantity: tuple(names.split())
+    for quantity, names in {
+        "accelerator": "accelerator hardware gpumodel gpu gputype device acceleratortype hw chip",
+        "count": "count numgpus ngpus gpus numgpu nacc naccelerators numaccelerators acceleratorcount hardwarecount "
+        "gpucount numchips chips tp tensorparallel tpsize decodetp",
+        "tensor_parallel": "tp tensorparallel tensorparallelsize tpsize decodetp",
+        "model": "model modelid modelname llm",
+        "batch": "batch avgbatchsize batchsize concurrency conc maxconcurrency concurrentrequests users numconcurrent "
+        "running maxnumseqs bs",
+        "context": "context contexttokens ctx contextlength avgcontext seqlen",
+        "input": "inputlen isl inputtokens prompttokens inputlength nin promptsize avginputlen input",
+        "output": "outputlen osl outputtokens avgoutputlen outputlength nout tokensize output",
+        "tpot": "tpot mediantpot itl medianitl tokentime timeperoutputtoken intertokenlatency p50tpot p50itl meantpot "
+        "avgtpot meanitl tpotp50 itlp50 tpotmedian",
+        "rate": "tokensperseconduser tokspersecuser tokpersperuser interactivity medianintvty tokpers tokspersec "
+        "tokenspersecondperuser tokensperuser",
+        "ttft": "ttft medianttft p50ttft meanttft prompttime timetofirsttoken avgttft",
+        "precision": "precision weightprecision dtype weights weightsdtype quantization quant weightdtype",
+        "expert_parallel": "ep expertparallel epsize expertparallelsize decodeep",
+        "data_parallel": "dp dataparallel dpsize dataparallelsize replicas",
+        "engine": "engine framework backend servingengine runtime software",
+        "task": "task workload dataset",
+        "drafts": "drafttokens speculativetokens numspeculativetokens",
+        "acceptance": "draftacceptance acceptance acceptancerate",
+    }.items()
+}
+REQUIRED: Final = ("accelerator", "model", "batch")
+# Of a time, seconds per unit; a name or a header that says none leaves it to be inferred.
+UNITS: Final = {
+    "s": 1.0,
+    "sec": 1.0,
+    "secs": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "milliseconds": 1e-3,
+    "us": 1e-6,
+}
+# Slower than this in seconds nobody serves: a median above is in milliseconds.
+SECONDS_UP_TO: Final = {"tpot": 2.0, "ttft": 60.0}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """`at` is the column of each quantity, `unit_s` the seconds of a unit of a time where its name says it."""
+
+    at: dict[str, str]
+    unit_s: dict[str, float] = field(default_factory=dict)
+
+
+def find(header: Sequence[str]) -> Columns:
+    """The columns of a header.
+
+    Raises:
+        NoTable: one that is needed is not there; the message names it and what it may be called.
+    """
+    at: dict[str, str] = {}
+    units: dict[str, float] = {}
+    plain = [(_split(name), name) for name in header]
+    for quantity, names in NAMES.items():
+        for wanted in names:
+            for (words, unit), name in plain:
+                fits = words == wanted or (unit is not None and words + _last(name) == wanted)
+                if fits and quantity not in at:
+                    at[quantity] = name
+                    if unit is not None and quantity in SECONDS_UP_TO:
+                        units[quantity] = unit
+    for quantity in REQUIRED:
+        if quantity not in at:
+            raise NoTable(_missing(quantity, header))
+    if "tpot" not in at and "rate" not in at:
+        raise NoTable(_missing("tpot", header))
+    return Columns(at, units)
+
+
+def infer_unit(quantity: str, values: Sequence[float]) -> float:
+    """Seconds per unit of times whose column says none: by what serving takes."""
+    middle = sorted(values)[len(values) // 2] if values else 0.0
+    return 1e-3 if middle > SECONDS_UP_TO[quantity] else 1.0
+
+
+def _missing(quantity: str, header: Sequence[str]) -> str:
+    return (
+        f"no column for '{quantity}' (it may be called {', '.join(NAMES[quantity][:6])}, ...); "
+        f"the columns are: {', '.join(header)}"
+    )
+
+
+def _last(name: str) -> str:
+    return re.split(r"[^a-z0-9]+", name.lower().strip(" )]"))[-1]
+
+
+def _split(name: str) -> tuple[str, float | None]:
+    """A column's name without anything but letters and digits, and the unit at its end if there is one."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    if len(words) > 1 and words[-1] in UNITS:
+        return "".join(words[:-1]), UNITS[words[-1]]
+    return "".join(words), None
