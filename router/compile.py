@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = (
     "router/domain/speed.py",
     "router/domain/live.py",
+    "router/domain/normal.py",
     "router/domain/learned.py",
     "router/domain/length.py",
     "router/domain/grid.py",

@@ -28,3 +28,6 @@ class Length:
         self.sd_log = sd_log
         self.tenant = tenant
         self.workload = workload
+        # The mean context of such an answer and its logarithm, kept by whoever predicts.
+        self.context_tokens = -1.0
+        self.context_log = 0.0

@@ -8,11 +8,11 @@
     learned.tail.within((ln(limit_s / prior_s) - mean) / sqrt(variance))              # P(TTFT <= limit), conformal
     fade(learned, now)                                            # what time alone changes
     unfinished(learned, waited_s=, ...)                           # an attempt that ended without a first token
-    learned.ttft.shift = waiting_shift(learned.tail, late)       # those say that go on
+    learned.ttft.shift = waiting_shift(learned.tail, late)       # those that go on
 
-`batch` are the other sequences there, `prompt_tokens` those to prefill before the first token (others' that wait and the
-request's own that no cache holds), `context_tokens` the prompt and half of the answer. Every observation is a Kalman
-step whose process noise leads back to the prior, and never beyond it: an idle backend does not wind up.
+`batch` are the other sequences there, `prompt_tokens` those to prefill before the first token (others' that wait and
+the request's own that no cache holds), `context_tokens` the prompt and half of the answer. Every observation is a
+Kalman step whose process noise leads back to the prior, and never beyond it: an idle backend does not wind up.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from router.domain import normal
 from router.domain.learned import Belief, Learned, Tail
 
 HALF_LIFE_S: Final = 900.0
@@ -202,7 +203,7 @@ def unfinished(
         spread = _known(belief, x1, x2) + belief.noise
     # Mean and variance of a normal that is known to lie above: by its hazard rate there.
     above = min(CLIP_SD, error / math.sqrt(spread))
-    hazard = math.exp(-0.5 * above * above) / (math.sqrt(0.5 * math.pi) * math.erfc(above / math.sqrt(2.0)))
+    hazard = math.exp(-0.5 * above * above) / (math.sqrt(2.0 * math.pi) * normal.below(-above))
     _step(belief, x1, x2, hazard / math.sqrt(spread), hazard * (hazard - above) / spread)
     # From now on time leads it back, also where no answer ever came.
     belief.count += 1

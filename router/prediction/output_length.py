@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from router.domain import normal
 from router.domain.length import Length
 from router.domain.rows import Shape
 
@@ -22,7 +23,7 @@ PRIOR_WEIGHT: Final = 10.0
 KEEP: Final = 0.995
 MAX_HISTORIES: Final = 4096
 P90: Final = 1.2816
-SQRT2: Final = math.sqrt(2.0)
+SQRT_2PI: Final = math.sqrt(2.0 * math.pi)
 MIN_SD_LOG: Final = 0.05
 # A limit so far below what is usual says nothing of the answer that it cut off.
 TELLS_NOTHING_SD: Final = -2.0
@@ -88,7 +89,7 @@ class OutputLength:
             above = min(6.0, (value - mean) / sd)
             if above < TELLS_NOTHING_SD:
                 return
-            hazard = math.exp(-0.5 * above * above) / (math.sqrt(0.5 * math.pi) * math.erfc(above / SQRT2))
+            hazard = math.exp(-0.5 * above * above) / (SQRT_2PI * normal.below(-above))
             value = max(value, mean + sd * hazard)
             variance = max(0.0, sd * sd * (1.0 - hazard * (hazard - above)))
         # The most general last: while anything of a model is kept, so is what it leans on.
@@ -107,11 +108,11 @@ def cut(mean: float, sd: float, limit: float, *, tenant: str = "", workload: str
     variance = sd * sd
     limit = max(1.0, limit)
     beyond = (math.log(limit) - mean) / sd
-    longer = 0.5 * math.erfc(beyond / SQRT2)
+    longer = normal.below(-beyond)
     first = math.exp(mean + 0.5 * variance)
-    tokens = first * 0.5 * math.erfc((sd - beyond) / SQRT2) + limit * longer
+    tokens = first * normal.below(beyond - sd) + limit * longer
     second = math.exp(2.0 * mean + 2.0 * variance)
-    square = second * 0.5 * math.erfc((2.0 * sd - beyond) / SQRT2) + limit * limit * longer
+    square = second * normal.below(beyond - 2.0 * sd) + limit * limit * longer
     return Length(
         min(tokens, limit),
         variance=max(0.0, square - tokens * tokens),

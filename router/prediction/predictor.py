@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from router.domain import normal
 from router.domain.length import Length
 from router.domain.rows import Forecast, Row, Shape
 from router.prediction import money
 
-SQRT2: Final = math.sqrt(2.0)
 # Where nothing is known of an answer's length but its mean.
 OUTPUT_SD_LOG: Final = 0.7
 LENGTH_SPREAD: Final = math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0
@@ -39,8 +39,7 @@ def p_within(limit: float, mean: float, sd_log: float) -> float:
     """P(X <= limit) for a log-normal X with this mean; `sd_log` is the standard deviation of its logarithm."""
     if limit <= 0.0:
         return 0.0
-    # By erfc, which still tells apart what is hopeless from what is more so.
-    return 0.5 * math.erfc(-(math.log(limit / mean) / sd_log + 0.5 * sd_log) / SQRT2)
+    return normal.below(math.log(limit / mean) / sd_log + 0.5 * sd_log)
 
 
 def prior_times(
@@ -93,51 +92,61 @@ def predict(row: Row, shape: Shape, length: Length) -> Forecast:
 
     decoding = min(batch + 1.0, row.max_concurrency)
     load = _log((batch + 1.0) / 32.0)
-    size = _log(context / 2000.0)
+    if length.context_tokens != context:
+        # The same for all that serve the model.
+        length.context_tokens = context
+        length.context_log = _log(context / 2000.0)
+    size = length.context_log
     tpot = max(1e-7, row.speed.tpot_s(decoding, context))
     tpot_var = min(MAX_VARIANCE, learned.tpot.variance(load, size))
-    tpot_factor = math.exp(learned.tpot.mean(load, size) + 0.5 * tpot_var)
+    # Of a log-normal: its mean over its median, whose square is 1 and the squared coefficient of variation.
+    tpot_skew = math.exp(0.5 * tpot_var)
+    tpot_median = tpot * math.exp(learned.tpot.mean(load, size))
 
     # Slots become free at the pace of decoding as it was learnt.
-    ttft = max(1e-6, _prior_ttft_s(row, fresh, tokens, batch, tpot * tpot_factor))
+    ttft = max(1e-6, _prior_ttft_s(row, fresh, tokens, batch, tpot_median * tpot_skew))
     prompt = row.live.prefill_tokens + fresh
     size = _log((prompt + 256.0) / 2000.0)
-    ttft_mean = learned.ttft.mean(size, load)
     ttft_var = min(MAX_VARIANCE, learned.ttft.variance(size, load))
-    pace = math.exp(ttft_mean)
+    pace = math.exp(learned.ttft.mean(size, load))
 
-    stale = min(MAX_AGEING_S, shape.state_age_s - FRESH_S)
-    if stale > 0.0:
+    if shape.state_age_s > FRESH_S:
+        stale = min(MAX_AGEING_S, shape.state_age_s - FRESH_S)
         ttft_var += TTFT_AGEING * stale
         tpot_var += TPOT_AGEING * stale
+        tpot_skew = math.exp(0.5 * tpot_var)
+    ttft_skew = math.exp(0.5 * ttft_var)
     out.prior_ttft_s = ttft
     out.prior_tpot_s = tpot
     out.prompt_tokens = prompt
     out.prefill_pace = min(MAX_PACE, max(MIN_PACE, pace))
-    out.ttft_s = ttft * pace * math.exp(0.5 * ttft_var)
-    out.tpot_s = tpot * tpot_factor
+    out.ttft_s = ttft * pace * ttft_skew
+    out.tpot_s = tpot_median * tpot_skew
     out.ttft_sd = math.sqrt(ttft_var)
     out.tpot_sd = math.sqrt(tpot_var)
 
     decode = max(0.0, tokens - 1.0) * out.tpot_s
     out.e2e_s = out.ttft_s + decode
     variance = (
-        out.ttft_s * out.ttft_s * (math.exp(ttft_var) - 1.0)
-        + decode * decode * (math.exp(tpot_var) - 1.0)
+        out.ttft_s * out.ttft_s * (ttft_skew * ttft_skew - 1.0)
+        + decode * decode * (tpot_skew * tpot_skew - 1.0)
         + out.tpot_s * out.tpot_s * length.variance
     )
     # The sum is taken as one more log-normal of the same mean and variance.
     out.e2e_var = math.log(1.0 + variance / (out.e2e_s * out.e2e_s))
+    _chances(out, shape, ttft * pace)
+    money.price(out, shape, fresh=fresh, batch=batch, output_p90=min(shape.max_output_tokens, length.p90))
+    return out
 
-    if shape.ttft_slo_s < math.inf:
-        if shape.ttft_slo_s > 0.0:
-            out.p_ttft = learned.tail.within((math.log(shape.ttft_slo_s / ttft) - ttft_mean) / out.ttft_sd)
-        else:
-            out.p_ttft = 0.0
+
+def _chances(out: Forecast, shape: Shape, ttft_median_s: float) -> None:
+    """How likely each objective is to be met; that of the first token by the residuals that were observed."""
+    limit = shape.ttft_slo_s
+    if limit <= 0.0:
+        out.p_ttft = 0.0
+    elif limit < math.inf:
+        out.p_ttft = out.row.learned.tail.within(math.log(limit / ttft_median_s) / out.ttft_sd)
     if shape.tpot_slo_s < math.inf:
         out.p_tpot = p_within(shape.tpot_slo_s, out.tpot_s, out.tpot_sd)
     if shape.e2e_slo_s < math.inf:
         out.p_e2e = p_within(shape.e2e_slo_s, out.e2e_s, math.sqrt(out.e2e_var))
-
-    money.price(out, shape, fresh=fresh, batch=batch, output_p90=min(shape.max_output_tokens, length.p90))
-    return out
