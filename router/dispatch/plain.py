@@ -20,7 +20,8 @@ def names(thing: object) -> tuple[str, ...]:
     listed = getattr(type(thing), "__mypyc_attrs__", None)
     if listed is not None:
         return tuple(name for name in listed if not name.startswith("__"))
-    return tuple(vars(thing))
+    slots = getattr(type(thing), "__slots__", None)
+    return tuple(vars(thing)) if slots is None else tuple(slots)
 
 
 def copied(thing: T) -> T:
