@@ -142,9 +142,10 @@ class DecisionLog:
     def _write(self, batch: list[tuple[Ended, float]]) -> list[int]:
         sizes: list[int] = []
         data: list[bytes] = []
+        waiting = 0
         for ended, weight in batch:
             size = 0
-            if self._segments.full:
+            if self._segments.full(waiting):
                 if data:
                     self._segments.append(b"".join(data))
                     data.clear()
@@ -152,9 +153,10 @@ class DecisionLog:
                 self._segments.begin(unix)
                 head = self._lines.begin(unix)
                 data.append(head)
-                size = len(head)
+                size = waiting = len(head)
             text = self._lines.of(ended, weight)
             data.append(text)
+            waiting += len(text)
             sizes.append(size + len(text))
         self._segments.append(b"".join(data))
         return sizes

@@ -34,10 +34,9 @@ class Segments:
         self._number = 0
         self.size = 0
 
-    @property
-    def full(self) -> bool:
-        """True when a new segment is to be begun, also for the first one."""
-        return self._file < 0 or self.size >= self._limit
+    def full(self, waiting: int = 0) -> bool:
+        """True when a new segment is to be begun, also for the first one; `waiting` bytes are to be appended yet."""
+        return self._file < 0 or self.size + waiting >= self._limit
 
     def begin(self, unix: float) -> None:
         """Begins a segment, and makes room for it.
@@ -50,7 +49,7 @@ class Segments:
         self._make_room()
         self._number += 1
         # By name they are in the order of time.
-        path = self._directory / f"{int(unix):012d}-{self._owner}.{self._number}{SUFFIX}"
+        path = self._directory / f"{int(unix):012d}-{self._owner}.{self._number:06d}{SUFFIX}"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +81,8 @@ class Segments:
                 files.append((path, path.stat().st_size))
         total = sum(size for _, size in files)
         for path, size in files:
-            if total <= self._max_bytes - self._limit:
+            # One segment to be filled, and as much again for a last record, however long.
+            if total <= self._max_bytes - 2 * self._limit:
                 return
             if _unowned(path):
                 with contextlib.suppress(OSError):

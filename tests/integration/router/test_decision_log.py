@@ -23,6 +23,7 @@ from tests.integration.router.site import MODEL, ROOT, Running, Site, Spot, envi
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SECRET = "the-heron-of-Maribor-eats-at-noon"
 REQUESTS = 240
+PRICE = 'prices:\n  - {{ backend: {id}, input_usd_per_mtok: {usd}, output_usd_per_mtok: {usd}, source: "x" }}\n'
 # Twins, so that draws decide; one that is dearer and one that is far away.
 SPOTS = (
     Spot(id="north", usd_per_mtok=0.50),
@@ -135,7 +136,7 @@ async def test_a_price_moves_traffic(logged: tuple[Running, Path], place: Site, 
     """A tenth of the price draws what was sent elsewhere, and the replay says how much and from where."""
     _, path = logged
     cheaper = tmp_path / "cheap.yaml"
-    cheaper.write_text('prices:\n  - { backend: west, input_usd_per_mtok: 0.05, output_usd_per_mtok: 0.05, source: "x" }\n')
+    cheaper.write_text(PRICE.format(id="west", usd=0.05))
 
     common = ("replay", "--decisions", str(path), "--config", str(place.config), "--with", str(cheaper))
     found = json.loads(await run(*common, "--json"))
@@ -158,7 +159,7 @@ async def test_a_new_backend_is_the_priors(logged: tuple[Running, Path], place: 
         f"    hardware: b200-sxm-180\n    emulated: true\n    models: [{{ model: {MODEL} }}]\n"
     )
     prices = tmp_path / "p.yaml"
-    prices.write_text('prices:\n  - { backend: fresh, input_usd_per_mtok: 0.01, output_usd_per_mtok: 0.01, source: "x" }\n')
+    prices.write_text(PRICE.format(id="fresh", usd=0.01))
 
     args = ("--config", str(place.config), "--with", str(fleet), "--with", str(prices), "--json")
     found = json.loads(await run("replay", "--decisions", str(path), *args))
