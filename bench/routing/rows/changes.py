@@ -18,9 +18,14 @@ from simulation.virtual.world import Record, run
 # The change comes when so many requests have been served.
 BEFORE = 1_500
 AFTER = 1_000
-# Traffic has moved when of the next so many requests the backend gets less than this part of its share before.
-NEXT = 40
+# Traffic has moved when of the next so many requests the backend gets no more than what it keeps in the end, and this
+# part of what it loses: where a slow backend is still worth its price some of its traffic stays.
+NEXT = 30
 LEFT = 0.25
+# What it keeps in the end is its share of the last so many. Less than this to lose is no move that could be timed.
+LAST = 300
+LEAST = 0.2
+TWIN = "h100-twin"
 HOSTED = ("groq", "together", "bedrock")
 
 
@@ -38,9 +43,11 @@ def changes(bench: Bench) -> list[Line]:
     hosted = _only(whole, HOSTED)
     lines = [
         _line(bench, f"{name} turns 3x slower, {load:g}x", whole, name, Kind.SLOW, 3.0, load)
-        for name, load in (("b200", 1.0), ("h100", 1.0), ("b200", 2.0))
+        for name, load in (("b200", 1.0), ("b200", 2.0), ("h100", 3.0))
     ]
-    lines.append(_line(bench, "groq turns 3x slower, hosted only", hosted, "groq", Kind.SLOW, 3.0, 1.0))
+    twins = _twins(whole)
+    lines.append(_line(bench, "one of two equal backends turns 3x slower, 3x", twins, "h100", Kind.SLOW, 3.0, 3.0))
+    lines.append(_line(bench, "one of two equal backends turns 3x slower, 2x", twins, "h100", Kind.SLOW, 3.0, 2.0))
     lines.append(_line(bench, "groq's price doubles, hosted only", hosted, "groq", Kind.PRICE, 2.0, 1.0))
     return lines
 
@@ -49,12 +56,28 @@ def _only(whole: Site, names: Sequence[str]) -> Site:
     return replace(whole, backends=tuple(b for b in whole.backends if b.id in names))
 
 
+def _twins(whole: Site) -> Site:
+    """Two H100 that differ in nothing but their names."""
+    one = next(b for b in whole.backends if b.id == "h100")
+    return replace(
+        whole,
+        backends=(one, replace(one, id=TWIN)),
+        prices={"h100": whole.prices["h100"], TWIN: replace(whole.prices["h100"], backend=TWIN)},
+        truths={"h100": whole.truths["h100"], TWIN: replace(whole.truths["h100"], id=TWIN)},
+    )
+
+
 def _line(bench: Bench, what: str, there: Site, name: str, kind: Kind, amount: float, load: float) -> Line:
     bench.say(what)
     found: list[Moved] = []
     asks = trace(bench)
     for job in jobs(
-        Scenario(site=there, asks=()), asks, policies=(ROUTER,), loads=(load,), seeds=3, requests=BEFORE + AFTER
+        Scenario(site=there, asks=(), model_error_sd=0.0 if there.truths.keys() == {"h100", TWIN} else 0.2),
+        asks,
+        policies=(ROUTER,),
+        loads=(load,),
+        seeds=3,
+        requests=BEFORE + AFTER,
     ):
         at = job.scenario.asks[BEFORE].at_s
         records = run(
@@ -64,7 +87,9 @@ def _line(bench: Bench, what: str, there: Site, name: str, kind: Kind, amount: f
         if moved is not None:
             found.append(moved)
     if not found:
-        return Line(what, "it had no traffic to move", "5 requests or 1 s", "3 requests", Verdict.NOTED)
+        return Line(
+            what, "it keeps its traffic, and is worth its price", "5 requests or 1 s", "3 requests", Verdict.NOTED
+        )
     worst = max(found, key=lambda m: min(m.requests / 5.0, m.seconds))
     reached = worst.requests <= 5.0 or worst.seconds <= 1.0
     verdict = Verdict.MISSED if not reached else Verdict.STRETCH if worst.requests <= 3.0 else Verdict.REACHED
@@ -78,22 +103,28 @@ def _line(bench: Bench, what: str, there: Site, name: str, kind: Kind, amount: f
 
 
 def moving(records: Sequence[Record], name: str, at_s: float) -> Moved | None:
-    """How the traffic of a backend moved after a change; None where it had next to none. Never: infinite."""
+    """How the traffic of a backend moved after a change; None where it had next to none to lose. Never: infinite."""
     ordered = [r for r in records if r.backend]
     before = [r for r in ordered if r.ask.at_s < at_s][-300:]
     after = [r for r in ordered if r.ask.at_s >= at_s]
-    share = sum(r.backend == name for r in before) / max(1, len(before))
-    if share < 0.1:
+    share = _share(before, name)
+    kept = _share(after[-LAST:], name)
+    if share - kept < LEAST:
         return None
+    limit = kept + LEFT * (share - kept)
     sent = 0
     for place, record in enumerate(after):
         following = after[place : place + NEXT]
         if len(following) < NEXT:
             break
-        if sum(r.backend == name for r in following) <= LEFT * share * NEXT:
+        if _share(following, name) <= limit:
             return Moved(sent, record.ask.at_s - at_s)
         sent += record.backend == name
     return Moved(float("inf"), float("inf"))
+
+
+def _share(records: Sequence[Record], name: str) -> float:
+    return sum(r.backend == name for r in records) / max(1, len(records))
 
 
 def robustness(bench: Bench) -> list[Line]:
