@@ -10,6 +10,8 @@ from router.domain.pricing import Price
 USD_PER_TOKEN: Final = 1e-6
 SECONDS_PER_HOUR: Final = 3600.0
 JOULES_PER_KWH: Final = 3.6e6
+# A token for less is for nothing, and nothing has a proportion to it.
+NOTHING_USD: Final = 1e-15
 
 
 class Rate:
@@ -89,9 +91,9 @@ def _row(tiers: tuple[PriceTier, ...], service: str, length: int, standard: Rate
     rate.above_tokens = float(length)
     if found.input_usd_per_mtok is not None:
         rate.input_usd = found.input_usd_per_mtok * USD_PER_TOKEN
-        ratio = rate.input_usd / standard.input_usd if standard.input_usd > 0.0 else factor
-        rate.cached_usd = standard.cached_usd * ratio
-        rate.cache_write_usd = standard.cache_write_usd * ratio
+        if standard.input_usd > NOTHING_USD:
+            rate.cached_usd = rate.input_usd * (standard.cached_usd / standard.input_usd)
+            rate.cache_write_usd = rate.input_usd * (standard.cache_write_usd / standard.input_usd)
     if found.cached_input_usd_per_mtok is not None:
         rate.cached_usd = found.cached_input_usd_per_mtok * USD_PER_TOKEN
     if found.cache_write_usd_per_mtok is not None:
