@@ -84,9 +84,7 @@ def build_core(
         wires=wires,
     )
     affinity = Affinity(fleet)
-    feedback = Feedback(
-        fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic, affinity=affinity
-    )
+    feedback = Feedback(fleet=fleet, lengths=lengths, metrics=metrics, clock=clock, traffic=traffic, affinity=affinity)
     tenants = Tenants(
         tenants=lambda: view.snapshot.tenants,
         policies=lambda: fleet.policies,
@@ -144,6 +142,7 @@ def build_core(
             busy=feedback.busy,
             passive=feedback.passive,
             clock=clock,
+            affinity=affinity,
             replica=settings.router.replica_id,
             requests_in_flight=lambda: director.in_flight,
         ),

@@ -10,8 +10,10 @@ import math
 from backends.contract import Usage
 from backends.errors import BackendError, ConnectFailed, StreamBroken, TimedOut, UpstreamFault, Warming
 from router.dispatch.fleet import Fleet
+from router.dispatch.readings import Readings
 from router.domain.fleet import Backend, ServedModel
 from router.domain.prefix_cache import BILLED, BLOCK_TOKENS, MAX_BLOCKS, OPTION, PrefixCache, configured
+from router.domain.replica import Reading, Replica
 from router.domain.request import RequestProfile
 from router.domain.rows import Row
 from router.prediction.prefixes import MAX_ENTRIES, Prefixes, Room, Trust
@@ -37,6 +39,7 @@ class Affinity:
         # Made once for each row, which is another object when anything about its backend has changed.
         self._rooms: dict[tuple[str, str], tuple[Row, Room | None, PrefixCache]] = {}
         self._trust: dict[tuple[str, str], Trust] = {}
+        self._readings = Readings()
         fleet.on_forgotten(self._forgotten)
 
     def __len__(self) -> int:
@@ -62,11 +65,40 @@ class Affinity:
                     found[backend] = max(tokens, found.get(backend, 0.0))
         return found
 
+    def seed(self, profile: RequestProfile, cached_on: dict[str, float]) -> str:
+        """What keeps equal prompts together where nobody holds them: the first block that not most backends hold.
+
+        A system prompt that everybody has read says nothing; all its conversations would go to one place. Routers that
+        share nothing find the same block, so turns of one conversation meet wherever they come in.
+        """
+        blocks, common = profile.blocks, 0
+        half = len(self._fleet.rows_for(profile.model)) // 2
+        if 0 < half < len(cached_on):
+            tokens = sorted(cached_on.values(), reverse=True)[half]
+            common = min(int(tokens / BLOCK_TOKENS), len(blocks) - 1)
+        return f"{blocks[common]:x}"
+
     def read(self, row: Row, blocks: tuple[int, ...], now: float) -> None:
         """The backend has read a prompt that begins with these blocks: its first token has come."""
         _, room, _ = self._room(row)
         if room is not None and blocks:
+            new = blocks[self._prefixes.depth(row.model, row.id, blocks) :]
             self._prefixes.store(row.model, row.id, blocks, now=now, room=room)
+            if new:
+                # Who keeps whole prompts has to be told of whole prompts.
+                self._readings.add(row.model, row.id, blocks if room.prompts else new, now)
+
+    def news(self, now: float) -> tuple[Reading, ...]:
+        """What this replica tells the others."""
+        return self._readings.lately(now)
+
+    def heard(self, others: tuple[Replica, ...], now: float) -> None:
+        """What other replicas told: their backends are ours."""
+        for reading in self._readings.new_of(others):
+            row = self._fleet.row(reading.backend, reading.model)
+            room = self._room(row)[1] if row is not None else None
+            if room is not None:
+                self._prefixes.store(reading.model, reading.backend, reading.blocks, now=now, room=room)
 
     def told(self, row: Row, expected_tokens: float, usage: Usage, now: float) -> None:
         """What the backend says it had of a prompt of which `expected_tokens` were expected to be cached."""

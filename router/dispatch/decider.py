@@ -109,7 +109,9 @@ class Decider:
         )
         if profile.blocks and self._affinity is not None:
             # What the caller says of a session holds for wherever it was; here is known where.
-            shape.cached_on, shape.cached_tokens = self._affinity.cached_on(profile, started), 0.0
+            cached_on = self._affinity.cached_on(profile, started)
+            shape.cached_on, shape.cached_tokens = cached_on, 0.0
+            shape.seed = profile.session_key or self._affinity.seed(profile, cached_on)
         ranking = scheduler.rank(
             self._fleet.rows_for(profile.model),
             profile,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from router.clock import Clock
+from router.dispatch.affinity import Affinity
 from router.dispatch.fleet import Fleet
 from router.dispatch.passive import WINDOW_S, Passive
 from router.domain.live import Live
@@ -59,6 +60,7 @@ class Loads:
         clock: Clock,
         replica: str,
         requests_in_flight: Callable[[], int] = lambda: 0,
+        affinity: Affinity | None = None,
     ) -> None:
         self._fleet = fleet
         self._busy = busy
@@ -66,8 +68,10 @@ class Loads:
         self._clock = clock
         self._replica = replica
         self._requests_in_flight = requests_in_flight
+        self._affinity = affinity
         self._started_at = clock.time()
         self._sent: dict[str, int] = {}
+        self._sent_prefill: dict[str, int] = {}
         self._touched: set[str] = set()
         self._scrapes: dict[str, tuple[float, Scrape]] = {}
         self._others: tuple[Replica, ...] = ()
@@ -79,6 +83,9 @@ class Loads:
         """What this replica says of itself now."""
         now = self._clock.monotonic()
         self._sent = {backend: live.in_flight for backend, live in self._busy.lives.items()}
+        self._sent_prefill = {
+            backend: int(live.prefill_tokens) for backend, live in self._busy.lives.items() if live.prefill_tokens >= 1.0
+        }
         self._scrapes = {name: told for name, told in self._scrapes.items() if now - told[0] <= SCRAPE_TOLD_S}
         return Beat(
             replica=self._replica,
@@ -87,8 +94,10 @@ class Loads:
             requests_in_flight=self._requests_in_flight(),
             probes=self.probes,
             in_flight=self._sent,
+            prefilling=self._sent_prefill,
             scraped={name: replace(said, age_s=now - at) for name, (at, said) in self._scrapes.items()},
             outcomes=self._passive.outcomes(now),
+            read=self._affinity.news(now) if self._affinity is not None else (),
         )
 
     def heard(self, replicas: tuple[Replica, ...], now_monotonic: float) -> None:
@@ -97,20 +106,25 @@ class Loads:
         self._heard_at = now_monotonic
         self._estimated = False
         totals: dict[str, int] = {}
+        prefill: dict[str, int] = {}
         for replica in self._others:
             for backend, count in replica.beat.in_flight.items():
                 totals[backend] = totals.get(backend, 0) + count
+            for backend, tokens in replica.beat.prefilling.items():
+                prefill[backend] = prefill.get(backend, 0) + tokens
         self._busy.peers = float(len(self._others))
-        self._spread(totals, self._sent)
+        self._spread(totals, self._sent, prefill, self._sent_prefill)
         for replica in self._others:
             if replica.beat.scraped:
                 self._take_scrapes(replica.beat.scraped, now_monotonic - replica.age_s)
+        if self._affinity is not None:
+            self._affinity.heard(self._others, now_monotonic)
 
     def refresh(self, now: float) -> None:
         """Called often: what was heard too long ago is replaced by an estimate."""
         if not self._estimated and now - self._heard_at > STALE_S:
             self._estimated = True
-            self._spread(NOTHING, NOTHING)
+            self._spread(NOTHING, NOTHING, NOTHING, NOTHING)
 
     def scraped(self, backend: str, live: Live, *, running: float, waiting: float, kv_cache_usage: float) -> None:
         """The engine told this replica of its load; negative: it does not say."""
@@ -144,7 +158,13 @@ class Loads:
     def _still_valid(self, now: float) -> tuple[Replica, ...]:
         return self._others if now - self._heard_at <= OUTCOMES_STALE_S else ()
 
-    def _spread(self, others: Mapping[str, int], own: Mapping[str, int]) -> None:
+    def _spread(
+        self,
+        others: Mapping[str, int],
+        own: Mapping[str, int],
+        others_prefill: Mapping[str, int],
+        own_prefill: Mapping[str, int],
+    ) -> None:
         """Puts what is known of others into the backends; those that nobody speaks of any more are cleared."""
         members, peers = self._fleet.members, self._busy.peers
         touched = {*others, *own}
@@ -154,6 +174,8 @@ class Loads:
                 live = member.live
                 live.others = float(others.get(backend, 0))
                 live.in_flight_heard = own.get(backend, 0)
+                live.others_prefill = float(others_prefill.get(backend, 0))
+                live.prefill_heard = float(own_prefill.get(backend, 0))
                 live.peers = peers
         self._touched = touched
 

@@ -14,6 +14,9 @@ class Live:
     replicas but this one) is taken to have done as this one did: `in_flight` less `in_flight_heard`, which is what this
     one had when the others were heard. With `others` and `in_flight_heard` at 0 that comes to "each as much as I".
 
+    `prefill_tokens` are those of own prompts whose first token has not come, less what is cached; of others' it is known
+    by `others_prefill` and `prefill_heard` in the same way.
+
     `requests_left` and `tokens_left` are what its vendor said is left of a limit, less what was sent since then; each
     counts until its `*_left_until`. They are apart from `limit_requests` and `limit_tokens`, which are the limits that
     its configuration sets: the tighter of the two decides. `tokens_left_of` says whose tokens they are: "all", or those
@@ -33,6 +36,8 @@ class Live:
         self.peers = 0.0
         self.elsewhere = 0.0
         self.prefill_tokens = 0.0
+        self.prefill_heard = 0.0
+        self.others_prefill = 0.0
         self.running = -1.0
         self.waiting = -1.0
         self.kv_cache_usage = -1.0
@@ -60,6 +65,12 @@ class Live:
         own = self.in_flight
         others = self.others + self.peers * (own - self.in_flight_heard)
         return own + others if others > 0.0 else float(own)
+
+    def prefilling(self) -> float:
+        """Tokens of prompts that all routers are believed to wait for there, by the rule of `in_flight`."""
+        own = self.prefill_tokens
+        others = self.others_prefill + self.peers * (own - self.prefill_heard)
+        return own + others if others > 0.0 else own
 
     def batch(self) -> float:
         """Sequences that the backend is believed to work on now, waiting ones and those of other callers included."""

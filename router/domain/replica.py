@@ -30,10 +30,21 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A backend has read a prompt with a model; `blocks` were new to it (`domain.prefix_cache`)."""
+
+    number: int
+    model: str
+    backend: str
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """One replica's word on itself. Only backends with something to say are in the maps.
 
-    `probes` is the number of backends that it probes.
+    `prefilling` are tokens of prompts whose first token has not come, `probes` is the number of backends that it
+    probes, `read` what backends have read for it lately.
     """
 
     replica: str
@@ -42,8 +53,10 @@ class Beat:
     requests_in_flight: int = 0
     probes: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
+    prefilling: dict[str, int] = field(default_factory=dict)
     scraped: dict[str, Scrape] = field(default_factory=dict)
     outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    read: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

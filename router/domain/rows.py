@@ -140,7 +140,8 @@ class Shape:
     `money_multiplier` is what a dollar counts for a tenant who spends faster than its budget lasts. `explore`: this
     request may be sent to a backend of which too little is known. `now` is on the router's monotonic clock,
     `state_age_s` the age of the shared state. `cached_on` holds the cached prompt tokens by backend where they are
-    known, `cached_tokens` stands for the others; `tenant` and `workload` say whose answers this one may be like.
+    known, `cached_tokens` stands for the others; `seed` is what keeps requests that are alike on one of equal backends;
+    `tenant` and `workload` say whose answers this one may be like.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class Shape:
         cached_on: dict[str, float] = NOWHERE,
         tenant: str = "",
         workload: str = "",
+        seed: str = "",
     ) -> None:
         self.input_tokens = input_tokens
         self.cached_tokens = cached_tokens
@@ -190,6 +192,7 @@ class Shape:
         self.cached_on = cached_on
         self.tenant = tenant
         self.workload = workload
+        self.seed = seed
 
 
 class Forecast:

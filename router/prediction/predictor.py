@@ -52,7 +52,7 @@ def prior_times(
 
 def _prior_ttft_s(row: Row, fresh: float, output_tokens: float, batch: float, tpot_s: float) -> float:
     speed = row.speed
-    queue = row.live.prefill_tokens * speed.prefill_token_s
+    queue = row.live.prefilling() * speed.prefill_token_s
     excess = batch + 1.0 - row.max_concurrency
     if excess > 0.0:
         queue += excess * output_tokens * tpot_s / row.max_concurrency
@@ -105,7 +105,7 @@ def predict(row: Row, shape: Shape, length: Length) -> Forecast:
 
     # Slots become free at the pace of decoding as it was learnt.
     ttft = max(1e-6, _prior_ttft_s(row, fresh, tokens, batch, tpot_median * tpot_skew))
-    prompt = row.live.prefill_tokens + fresh
+    prompt = row.live.prefilling() + fresh
     size = _log((prompt + 256.0) / 2000.0)
     ttft_var = min(MAX_VARIANCE, learned.ttft.variance(size, load))
     pace = math.exp(learned.ttft.mean(size, load))

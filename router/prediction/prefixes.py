@@ -126,6 +126,19 @@ class Prefixes:
             left.append((alive, depth))
         return _named(index, left, blocks, now)
 
+    def depth(self, model: str, backend: str, blocks: tuple[int, ...]) -> int:
+        """How many of the first blocks one backend holds, however long ago it used them."""
+        index = self._indexes.get(model)
+        holder = index.holders.get(backend) if index is not None else None
+        if holder is None:
+            return 0
+        held, depth = holder.blocks, 0
+        for block in blocks:
+            if block not in held:
+                break
+            depth += 1
+        return depth
+
     def store(self, model: str, backend: str, blocks: tuple[int, ...], *, now: float, room: Room) -> None:
         """The backend has read a prompt that begins with `blocks`."""
         blocks = blocks[: room.blocks]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
+from router.domain.prefix_cache import BLOCK_TOKENS
 from router.domain.rows import Forecast, Shape
 from router.scheduling.objective import CROWDED_USD, crowded
 
@@ -61,10 +62,16 @@ def order(
     if len(near) == 1:
         chosen = near[0]
     elif session:
-        chosen = max(near, key=lambda f: (-f.fresh_tokens, lot(f"{session}\0{f.row.id}\0{f.row.model}")))
+        chosen = max(near, key=lambda f: _kept_by(f, session))
     else:
         chosen = _softmax(near, best.rank_usd, margin, uniform)
     return [chosen, *_best_first(forecasts, chosen)]
+
+
+def _kept_by(forecast: Forecast, session: str) -> tuple[int, int]:
+    """Whoever holds most of the prompt, to a block; of equals the same for everybody."""
+    row = forecast.row
+    return -round(forecast.fresh_tokens / BLOCK_TOKENS), lot(f"{session}\0{row.id}\0{row.model}")
 
 
 def lot(text: str) -> int:

@@ -96,6 +96,7 @@ def shape_of(
         state_age_s=state_age_s,
         tenant=profile.tenant,
         workload=workload.name,
+        seed=profile.session_key or (f"{profile.blocks[0]:x}" if profile.blocks else ""),
     )
 
 
@@ -139,7 +140,7 @@ def rank(
         score(forecast, shape, weights)
         forecasts.append(forecast)
     if forecasts:
-        forecasts = picker.order(forecasts, shape, session=_seed(profile), uniform=uniform)
+        forecasts = picker.order(forecasts, shape, session=shape.seed, uniform=uniform)
     return Ranking(
         ordered=forecasts,
         dropped=dropped,
@@ -149,13 +150,6 @@ def rank(
         panic=panic,
         now=now,
     )
-
-
-def _seed(profile: RequestProfile) -> str:
-    """What keeps a request to one of several near-ties: its session, or how its prompt begins."""
-    if profile.session_key or not profile.blocks:
-        return profile.session_key
-    return f"{profile.blocks[0]:x}"
 
 
 def _sift(
