@@ -106,7 +106,8 @@ class DecisionLine(msgspec.Struct, tag_field="k", tag="decision", frozen=True, o
         candidates: the chosen one first, then the best; `order` is how the fleet has them, `more` how many are left
             out.
         drops: some of those dropped, with their state; `drop_counts` all of them by reason.
-        cached: prompt tokens that each backend was believed to hold.
+        prefixed: the prompt's beginning was looked up: `cached` are its tokens that each backend was believed to hold,
+            `seed` what keeps equal beginnings together.
         lengths: of each model's answer: mean, variance, 90 % quantile, mean and deviation of the logarithm, in tokens.
         money: what a dollar counted for the tenant.
         missed: an objective was missed.
@@ -127,7 +128,9 @@ class DecisionLine(msgspec.Struct, tag_field="k", tag="decision", frozen=True, o
     more: int = 0
     drops: list[Dropped] = []
     drop_counts: dict[str, int] = {}
+    prefixed: bool = False
     cached: dict[str, float] = {}
+    seed: str = ""
     lengths: dict[str, tuple[float, float, float, float, float]] = {}
     money: float = 1.0
     slo: dict[str, float] = {}
@@ -146,7 +149,7 @@ decode = msgspec.json.Decoder(Line).decode
 
 _PLAIN: dict[str, Any] = msgspec.to_builtins(RequestProfile(request_id="", model=""), order="deterministic")
 # Of no use to a decision, or somebody else's secret.
-_LEFT_OUT = frozenset({"request_id", "idempotency_key", "explain", "prefix_block_hashes", "prefix_hashes", "blocks"})
+_LEFT_OUT = frozenset({"request_id", "idempotency_key", "explain", "blocks"})
 
 
 def tell_profile(profile: RequestProfile) -> dict[str, Any]:
@@ -165,4 +168,6 @@ def read_profile(line: DecisionLine) -> RequestProfile:
     """
     # What a newer version knows of a request and this one does not is passed over.
     known = {name: value for name, value in line.profile.items() if name in _PLAIN}
-    return msgspec.convert({**_PLAIN, **known, "request_id": line.id}, RequestProfile)
+    # Of the blocks nothing is kept but that there were some, and what was found by them.
+    blocks = [0] if line.prefixed else []
+    return msgspec.convert({**_PLAIN, **known, "request_id": line.id, "blocks": blocks}, RequestProfile)

@@ -102,11 +102,10 @@ class Replay:
             played.unreadable += 1
             return
         first = _choice(*was, line)
-        same = _decided(was[0]) == (line.chosen, line.candidates[0].model if line.candidates else "")
+        again = _decided(was[0])
+        same = again == (line.chosen, line.candidates[0].model if line.candidates else "")
         if not same and len(played.mismatches) < MISMATCHES:
-            played.mismatches.append(
-                f"{line.id}: {line.chosen or 'nobody'} was recorded, {first.backend or 'nobody'} again"
-            )
+            played.mismatches.append(f"{line.id}: {line.chosen or 'nobody'} was recorded, {again[0] or 'nobody'} again")
         played.requests.append(Replayed(line.weight, first, _choice(*would, line), same))
         played.seen.update(one.backend for one in line.candidates)
         played.cut += line.more > 0

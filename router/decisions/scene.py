@@ -14,12 +14,14 @@ from router.decisions.capture import LEARNED, LIVE
 from router.decisions.draws import Redrawn
 from router.decisions.reading import Logged
 from router.decisions.record import Considered, DecisionLine, Dropped, read_profile
+from router.dispatch.affinity import Affinity
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.supposed import SupposedFleet
 from router.domain.catalogue import Catalogue
 from router.domain.decision import DropReason
 from router.domain.length import Length
 from router.domain.policies import Policies
+from router.domain.request import RequestProfile
 from router.domain.rows import Row, Shape
 from router.domain.snapshot import FleetSnapshot
 from router.domain.wires import Wires
@@ -65,6 +67,19 @@ class _Lengths:
         )
 
 
+class _Affinity:
+    """What caches were believed to hold."""
+
+    def __init__(self) -> None:
+        self.line: DecisionLine | None = None
+
+    def cached_on(self, profile: RequestProfile, now: float) -> dict[str, float]:  # noqa: ARG002 - as Affinity
+        return self.line.cached if self.line is not None else {}
+
+    def seed(self, profile: RequestProfile, cached_on: dict[str, float]) -> str:  # noqa: ARG002 - as Affinity
+        return self.line.seed if self.line is not None else ""
+
+
 class _Fleet(SupposedFleet):
     """Only the rows that take part, in the order in which they were decided over."""
 
@@ -97,6 +112,7 @@ class Scene:
         self._touched = touched
         self._fleet = _Fleet(catalogue=catalogue, policies=policies, clock=self._clock, wires=wires)
         self._lengths = _Lengths()
+        self._affinity = _Affinity()
         self._draws = Redrawn()
         self._age_s = 0.0
         self._money = 1.0
@@ -108,6 +124,7 @@ class Scene:
             uniform=self._draws,
             age=lambda: self._age_s,
             money=lambda _: self._money,
+            affinity=cast("Affinity", self._affinity),
         )
 
     def decide(self, logged: Logged, snapshot: FleetSnapshot) -> tuple[Plan | None, bool]:
@@ -143,6 +160,7 @@ class Scene:
         line = logged.line
         self._age_s, self._money = line.age_s, line.money
         self._lengths.recorded = line.lengths
+        self._affinity.line = line
         places: dict[tuple[str, str], int] = {}
         for place, number in enumerate(line.order or range(len(line.candidates))):
             candidate = line.candidates[number]

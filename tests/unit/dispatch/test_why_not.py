@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,14 @@ CATALOGUE = Catalogue(
     classes={},
 )
 WORTH = WorkloadClass(name="interactive", usd_per_s=1e-4, usd_per_slo_miss=2e-3, explore_share=0.0)
-DEAR = {"input_usd_per_mtok": 40.0, "output_usd_per_mtok": 40.0}
-CHEAP = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
+DEAR: dict[str, Any] = {"input_usd_per_mtok": 40.0, "output_usd_per_mtok": 40.0}
+CHEAP: dict[str, Any] = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
 
 
 class Place:
     """A fleet of backends with prices, asked why one of them is not the choice."""
 
-    def __init__(self, backends: dict[str, tuple[Backend, dict[str, float]]]) -> None:
+    def __init__(self, backends: dict[str, tuple[Backend, dict[str, Any]]]) -> None:
         self.clock = FakeClock()
         self.lengths = OutputLength()
         self.fleet = Fleet(
@@ -52,9 +53,7 @@ class Place:
         self.snapshot = FleetSnapshot(
             backends={name: backend for name, (backend, _) in backends.items()},
             prices={
-                (name, ""): book_of(Price(backend=name, **price))  # type: ignore[arg-type]  # figures only
-                for name, (_, price) in backends.items()
-                if price
+                (name, ""): book_of(Price(backend=name, **price)) for name, (_, price) in backends.items() if price
             },
         )
         self.fleet.apply(self.snapshot)
