@@ -52,6 +52,14 @@ class Speed:
             slope += self.window_s * min(context_tokens, self.window_tokens)
         return slope
 
+    def answer_tpot_s(self, batch: float, context_tokens: float, prompt_tokens: float, output_tokens: float) -> float:
+        """Seconds per output token over a whole answer, in a batch where each ends and the next one takes its place.
+
+        Between two of its tokens the prompts of others are prefilled: as many per answer as there are others.
+        """
+        prefill = prompt_tokens * (self.prefill_token_s + self.prefill_square_s * prompt_tokens)
+        return self.tpot_s(batch, context_tokens) + max(0.0, batch - 1.0) * prefill / max(1.0, output_tokens)
+
     def prefill_s(self, tokens: float) -> float:
         """Seconds to prefill `tokens` prompt tokens on an idle replica."""
         return self.prefill_base_s + tokens * (self.prefill_token_s + self.prefill_square_s * tokens)

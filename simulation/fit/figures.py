@@ -34,11 +34,11 @@ def predictor_rows(data: Path) -> list[tuple[str, str, str, str]]:
     none, four = after(found, 0), after(found, 4)
     other = after(across(tables, tables.published, from_=FITTED_ON, to=NEVER_SEEN), 0)
     return [
-        ("TPOT, each model left out: mean error", _percent(none.mape), "12 %", "9 %"),
-        ("the same after 4 observations", _percent(four.mape), "6 %", "4 %"),
+        ("TPOT, each model left out: mean error", _percent(none.mean_error), "12 %", "9 %"),
+        ("the same after 4 observations", _percent(four.mean_error), "6 %", "4 %"),
         ("90 % intervals hold, 0 observations", _percent(none.cover90), "87-93 %", "89-91 %"),
         ("90 % intervals hold, 4 observations", _percent(four.cover90), "87-93 %", "89-91 %"),
-        ("fitted on H100 only, on B200: mean error", _percent(other.mape), "15 %", "10 %"),
+        ("fitted on H100 only, on B200: mean error", _percent(other.mean_error), "15 %", "10 %"),
     ]
 
 
@@ -61,7 +61,7 @@ def worst(found: Sequence[Point], most: int = 6) -> list[tuple[str, Score]]:
     groups: dict[str, list[Miss]] = defaultdict(list)
     for miss in misses(found, 0):
         groups[_label(miss.point.row)].append(miss)
-    ranked = sorted(((name, scored(group)) for name, group in groups.items()), key=lambda pair: -pair[1].mape)
+    ranked = sorted(((name, scored(group)) for name, group in groups.items()), key=lambda pair: -pair[1].mean_error)
     return ranked[:most]
 
 

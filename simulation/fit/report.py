@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -86,7 +86,7 @@ def lines(tables: Tables, data: Path, constants: dict[str, float]) -> Iterator[s
     by_prior = points(tables, devices, terms(devices, tables.catalogue) @ _vector(constants, DECODE))
     yield (
         f"llama.cpp on {len({row.accelerator for row in devices})} devices, one stream, with the efficiencies of "
-        f"`hardware.yaml`, most of which come from these very points: {after(by_prior, 0).mape:.1%} mean error.\n"
+        f"`hardware.yaml`, most of which come from these very points: {after(by_prior, 0).mean_error:.1%} mean error.\n"
     )
     yield "## First tokens\n"
     yield _first_tokens(tables, constants)
@@ -119,7 +119,7 @@ def _observed(what: str, found: list[Point]) -> Iterator[tuple[str, ...]]:
 def _cells(score: Score) -> tuple[str, ...]:
     return (
         str(score.n),
-        f"{score.mape:.1%}",
+        f"{score.mean_error:.1%}",
         f"{score.p90:.0%}",
         f"{score.median_ratio:.2f}",
         f"{score.sd_log:.2f}",
@@ -143,8 +143,8 @@ def _vector(constants: dict[str, float], names: tuple[str, ...]) -> np.ndarray[t
     return np.array([constants[name] for name in names])
 
 
-def _table(head: tuple[str, ...], rows: object) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
-    for row in rows:  # type: ignore[attr-defined]
+    for row in rows:
         yield "| " + " | ".join(row) + " |"

@@ -19,7 +19,8 @@ class Measured:
 
     `accelerator` is an id of hardware.yaml, `model` of models.yaml or the name as it stood when that has none.
     `count` are the devices of one replica and `batch` the sequences on it, never those of all replicas. What a sequence
-    holds in its cache on average is `context_tokens`: prompt and half of the answer.
+    holds in its cache on average is `context_tokens`: prompt and half of the answer. `whole_answers` says that TPOT is
+    the mean over an answer, prefills of others in between included, and not the median time of a step.
     """
 
     source: str
@@ -33,6 +34,8 @@ class Measured:
     tpot_s: float
     ttft_s: float | None = None
     prompt_tokens: float | None = None
+    output_tokens: float | None = None
+    whole_answers: bool = False
     bytes_per_kv: float = 2.0
     expert_parallel: bool = False
     data_parallel: int = 1

@@ -25,7 +25,7 @@ from simulation.validate.streams import Miss, Score, misses, score
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
 SEEN: Final = (0, 1, 4, 20)
 SEEDS: Final = tuple(range(10))
-HEAD: Final = ("obs", "order", "n", "MAPE", "p90", "pred/meas", "sd ln", "50%", "90%")
+HEAD: Final = ("obs", "order", "n", "error", "p90", "pred/meas", "sd ln", "50%", "90%")
 NAMED_MOST: Final = 20
 
 
@@ -105,7 +105,7 @@ def _cells(seen: int, order: str, summed: Score) -> tuple[str, ...]:
         str(seen),
         order if seen else "-",
         str(summed.n),
-        f"{summed.mape:.1%}",
+        f"{summed.mean_error:.1%}",
         f"{summed.p90:.1%}",
         f"{summed.median_ratio:.2f}",
         f"{summed.sd_log:.2f}",

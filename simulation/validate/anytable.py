@@ -60,6 +60,10 @@ def read(path: Path, catalogue: Catalogue) -> Table:
             table.points.append(reading.point(line, row))
         except Unusable as error:
             table.unusable.append((line, str(error)))
+    if columns.whole_answers and {"input", "output"} <= columns.at.keys():
+        said.append(
+            f"'{columns.at.get('tpot', columns.at.get('rate'))}' is over whole answers: prefills of others count"
+        )
     guessed = sorted({point.row.name for point in table.points if point.model.guessed})
     if guessed:
         said.append(f"not in the catalogue, so guessed from their names: {', '.join(guessed)}")
@@ -108,7 +112,12 @@ class _Reading:
             draft_acceptance=measured.draft_acceptance,
             engine=measured.engine,
         )
-        return Point(measured, pace.tpot_s(measured.batch, measured.context_tokens), model, hardware)
+        prior = pace.tpot_s(measured.batch, measured.context_tokens)
+        if measured.whole_answers and measured.prompt_tokens and measured.output_tokens:
+            prior = pace.answer_tpot_s(
+                measured.batch, measured.context_tokens, measured.prompt_tokens, measured.output_tokens
+            )
+        return Point(measured, prior, model, hardware)
 
     def _measured(
         self, line: int, row: dict[str, str], name: str, model: Model, known: tuple[str, int | None]
@@ -137,6 +146,8 @@ class _Reading:
             tpot_s=self._tpot(row),
             ttft_s=None if first is None else first * self.units["ttft"],
             prompt_tokens=prompt,
+            output_tokens=self._value(row, "output"),
+            whole_answers=self.columns.whole_answers,
             expert_parallel=expert_parallel,
             data_parallel=data_parallel,
             draft_tokens=int(self._value(row, "drafts") or 0),

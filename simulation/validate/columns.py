@@ -21,8 +21,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "batch": "batch avgbatchsize batchsize concurrency conc maxconcurrency concurrentrequests users numconcurrent "
         "running maxnumseqs bs",
         "context": "context contexttokens ctx contextlength avgcontext seqlen",
-        "input": "inputlen isl inputtokens prompttokens inputlength nin promptsize avginputlen input",
-        "output": "outputlen osl outputtokens avgoutputlen outputlength nout tokensize output",
+        "input": "inputlen isl inputtokens prompttokens inputlength promptsize avginputlen input",
+        "output": "outputlen osl outputtokens avgoutputlen outputlength tokensize output",
         "tpot": "tpot mediantpot itl medianitl tokentime timeperoutputtoken intertokenlatency p50tpot p50itl meantpot "
         "avgtpot meanitl tpotp50 itlp50 tpotmedian",
         "rate": "tokensperseconduser tokspersecuser tokpersperuser interactivity medianintvty tokpers tokspersec "
@@ -59,6 +59,11 @@ class Columns:
 
     at: dict[str, str]
     unit_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def whole_answers(self) -> bool:
+        """TPOT is over whole answers, unlike the latency between tokens (ITL), of which a median is of one step."""
+        return "itl" not in _split(self.at.get("tpot", ""))[0] and "inter" not in self.at.get("tpot", "").lower()
 
 
 def find(header: Sequence[str]) -> Columns:

@@ -110,7 +110,7 @@ class Score:
     """Of many misses: mean and p90 of relative errors, median of forecast over measured, its spread, coverage."""
 
     n: int
-    mape: float
+    mean_error: float
     p90: float
     median_ratio: float
     sd_log: float
@@ -128,7 +128,7 @@ def score(found: Sequence[Miss]) -> Score | None:
     mean = sum(logs) / n
     return Score(
         n=n,
-        mape=sum(errors) / n,
+        mean_error=sum(errors) / n,
         p90=errors[min(n - 1, math.ceil(0.9 * n) - 1)],
         median_ratio=math.exp(0.5 * (logs[(n - 1) // 2] + logs[n // 2])),
         sd_log=math.sqrt(sum((log - mean) ** 2 for log in logs) / n),
