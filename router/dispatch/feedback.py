@@ -30,6 +30,8 @@ RATE_LIMITED_S = 1.0
 OVERLOADED_S = 0.25
 QUOTA_S = 60.0
 MAX_LEFT_ALONE_S = 300.0
+# When an attempt was looked at on its way, and the events that had come by then; the last two times.
+UNMARKED = ((-1.0, 0), (-1.0, 0))
 # Results that are no evidence about the backend's health.
 CANCELLED = "CANCELLED"
 DEADLINE = "DEADLINE_EXCEEDED"
@@ -41,7 +43,8 @@ TOO_LONG = frozenset({CANCELLED, DEADLINE, TimedOut.code})
 class Attempt:
     """One try at one backend. Times come from the feedback's clock.
 
-    `late_at` is the 95 % quantile of when its first token was expected; `streamed`: more tokens came after the first.
+    `late_at` is the 95 % quantile of when its first token was expected; `streamed`: more tokens came after the first;
+    `marks` are the learner's.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Attempt:
         sd = forecast.ttft_sd
         self.late_at = self.started_at + forecast.ttft_s * math.exp(LATE_SD * sd - 0.5 * sd * sd)
         self.streamed = False
+        self.marks = UNMARKED
         live = self.row.live
         feedback.busy.start(self.row.id, live)
         live.prefill_tokens += self._prefilling

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 # Chunks that are closer together came in one read: such an answer may not have been streamed.
 STREAMED_S: Final = 0.001
 LEAST_PACED_TOKENS: Final = 4
-# Of an answer that is on its way, the tokens from which on its pace says something.
+# Tokens from which on the pace of an answer since it began says something.
 PACED_TOKENS: Final = 16.0
+# How an answer goes on is judged by what came since the last mark but one, 0.4 to 0.8 seconds ago.
+MARK_S: Final = 0.4
 EVENT_RATE: Final = 0.2
 # A shift that is no more than this is none.
 LEAST_SHIFT: Final = 0.01
@@ -37,6 +39,17 @@ MOST_LOOKED_AT: Final = 4096
 FADED_AT_ONCE: Final = 50
 # How far off each of several attempts is, in the logarithm, and the standard deviation of that.
 Evidence = list[tuple[float, float]]
+
+
+class Flow:
+    """Tokens that answers on their way brought lately, and that they should have brought; the variance of a belief."""
+
+    __slots__ = ("came", "expected", "variance")
+
+    def __init__(self) -> None:
+        self.expected = 0.0
+        self.came = 0.0
+        self.variance = 0.0
 
 
 class Learner:
@@ -120,11 +133,14 @@ class Learner:
     def tick(self, now: float) -> None:
         """Makes all shifts anew, and leads some beliefs back to their prior by the time that has passed."""
         waiting: dict[Learned, Evidence] = {}
-        flowing: dict[Learned, Evidence] = {}
+        paced: dict[Learned, Evidence] = {}
+        flowing: dict[Learned, Flow] = {}
         for attempt in islice(self._attempts, MOST_LOOKED_AT):
             learned = attempt.row.learned
             if attempt.first_at >= 0.0:
-                _add(flowing, learned, _pace(attempt, learned, now))
+                if learned.tokens_per_event > 0.0:
+                    _flow(attempt, learned, flowing, now)
+                    _add(paced, learned, _pace(attempt, learned, now))
             elif now >= attempt.late_at and attempt.started_at > learned.in_time_started_at:
                 _add(waiting, learned, _wait(attempt, learned, now))
         for learned in self._shifted:
@@ -132,8 +148,10 @@ class Learner:
         self._shifted = [*waiting, *flowing]
         for learned, seen in waiting.items():
             learned.ttft.shift = _worth(learning.waiting_shift(learned.tail, seen))
-        for learned, seen in flowing.items():
-            learned.tpot.shift = _worth(learning.pace_shift(seen))
+        for learned, flow in flowing.items():
+            # Answers that began before a change are slow in their flow only, a few new ones in their pace only.
+            shift = learning.flow_shift(learned, flow.expected, flow.came, flow.variance)
+            learned.tpot.shift = _worth(max(shift, learning.pace_shift(paced.get(learned, []))))
         self._fade(now)
 
     def _fade(self, now: float) -> None:
@@ -167,17 +185,41 @@ def _wait(attempt: Attempt, learned: Learned, now: float) -> tuple[float, float]
 
 
 def _pace(attempt: Attempt, learned: Learned, now: float) -> tuple[float, float] | None:
-    """How much slower than expected its tokens come; None where they do not, or it is not to be known."""
-    forecast = attempt.forecast
+    """How much slower than expected its tokens have come so far; None where they have not."""
+    row, forecast = attempt.row, attempt.forecast
     steps = learned.tokens_per_event * (attempt.events - 1)
-    if steps < PACED_TOKENS or forecast.prior_tpot_s <= 0.0:
+    if steps < PACED_TOKENS:
         return None
     # A stream that has fallen silent is slower than its last token says.
     until_next = (now - attempt.first_at) * steps / (steps + learned.tokens_per_event)
     pace_s = max(attempt.last_at - attempt.first_at, until_next) / steps
-    x1, x2 = learning.tpot_features(forecast.batch, forecast.input_tokens + 0.5 * forecast.output_tokens)
-    if pace_s <= 0.0:
+    others = max(forecast.batch, row.live.batch() - 1.0)
+    context = forecast.input_tokens + 0.5 * forecast.output_tokens
+    prior_s = row.speed.tpot_s(min(others + 1.0, row.max_concurrency), context)
+    if pace_s <= prior_s * 1e-3:
         return None
-    return math.log(pace_s / forecast.prior_tpot_s) - learned.tpot.base(x1, x2), math.sqrt(
-        learned.tpot.variance(x1, x2)
-    )
+    x1, x2 = learning.tpot_features(others, context)
+    beyond = math.log(pace_s / prior_s) - learned.tpot.base(x1, x2)
+    return (beyond, math.sqrt(learned.tpot.variance(x1, x2))) if beyond > 0.0 else None
+
+
+def _flow(attempt: Attempt, learned: Learned, flowing: dict[Learned, Flow], now: float) -> None:
+    """Adds what an answer on its way brought lately, and what it should have brought at the present load."""
+    if now - attempt.marks[1][0] >= MARK_S:
+        attempt.marks = (attempt.marks[1], (now, attempt.events))
+    since, events = attempt.marks[0]
+    if since < attempt.first_at:
+        return
+    row, forecast = attempt.row, attempt.forecast
+    others = max(0.0, row.live.batch() - 1.0)
+    context = forecast.input_tokens + 0.5 * forecast.output_tokens
+    x1, x2 = learning.tpot_features(others, context)
+    pace_s = row.speed.tpot_s(min(others + 1.0, row.max_concurrency), context) * math.exp(learned.tpot.base(x1, x2))
+    if pace_s <= 0.0:
+        return
+    flow = flowing.get(learned)
+    if flow is None:
+        flow = flowing[learned] = Flow()
+        flow.variance = learned.tpot.variance(x1, x2)
+    flow.expected += (now - since) / pace_s
+    flow.came += learned.tokens_per_event * (attempt.events - events)

@@ -196,11 +196,12 @@ def _cell(residual: float) -> int:
 class Learned:
     """How far a (backend, model) is from its prior. `observations` are the answers that moved it.
 
-    `tokens_per_event` is what its events of output hold, 0 while unknown. `in_time_started_at` is when the attempt
-    began that got its first token in time and began last: an older one that still waits says nothing of the backend.
+    `tokens_per_event` is what its events of output hold, 0 while unknown; `flow_var` the variance of the logarithm of
+    how fast all answers on their way go on, from moment to moment. `in_time_started_at` is when the attempt began that
+    got its first token in time and began last: an older one that still waits says nothing of the backend.
     """
 
-    __slots__ = ("in_time_started_at", "observations", "tail", "tokens_per_event", "tpot", "ttft")
+    __slots__ = ("flow_var", "in_time_started_at", "observations", "tail", "tokens_per_event", "tpot", "ttft")
 
     def __init__(
         self,
@@ -215,4 +216,5 @@ class Learned:
         self.tail = Tail()
         self.observations = 0
         self.tokens_per_event = 0.0
+        self.flow_var = 0.04
         self.in_time_started_at = NEVER

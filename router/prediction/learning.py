@@ -223,6 +223,10 @@ STEADY: Final = 0.995
 # Attempts that wait behind each other are no independent witnesses.
 MAX_WITNESSES: Final = 8
 LEAST_LIKELY: Final = 1e-6
+# Tokens that are expected at least, before their absence says anything; how the variation of their flow is learnt.
+LEAST_EXPECTED: Final = 6.0
+FLOW_RATE: Final = 0.01
+FLOW_CLIP: Final = 9.0
 
 
 def waiting_shift(tail: Tail, late: list[tuple[float, float]]) -> float:
@@ -243,8 +247,8 @@ def waiting_shift(tail: Tail, late: list[tuple[float, float]]) -> float:
 
 
 def pace_shift(seen: list[tuple[float, float]]) -> float:
-    """The same for TPOT, by the pace of answers that are on their way: how far off each is, and the deviation."""
-    same, changed, total = 0.0, 0.0, 0.0
+    """The same for TPOT, by the pace of answers since they began: how far off each is, and the deviation."""
+    same, total, changed = 0.0, 0.0, 0.0
     for beyond, sd in seen[:MAX_WITNESSES]:
         same -= 0.5 * min(50.0, (beyond / sd) ** 2)
     for shift, chance in SLOWER:
@@ -255,3 +259,27 @@ def pace_shift(seen: list[tuple[float, float]]) -> float:
         total += weight
         changed += weight * shift
     return changed / (STEADY + total)
+
+
+def flow_shift(learned: Learned, expected: float, came: float, variance: float) -> float:
+    """The same for TPOT, by answers on their way: `came` of the `expected` tokens did so in the last moments.
+
+    How much that varies from moment to moment by itself (prompts of others are read in between) is learnt beside it.
+    """
+    if expected < LEAST_EXPECTED:
+        return 0.0
+    beyond = math.log(expected / max(0.5, came))
+    counting = 1.0 / max(1.0, came)
+    learned.flow_var += FLOW_RATE * (min(beyond * beyond, FLOW_CLIP * learned.flow_var) - learned.flow_var)
+    learned.flow_var = max(MIN_NOISE, learned.flow_var)
+    if beyond <= 0.0:
+        return 0.0
+    spread = variance + counting + learned.flow_var
+    same = STEADY * math.exp(-0.5 * beyond * beyond / spread)
+    changed, total = 0.0, 0.0
+    for shift, chance in SLOWER:
+        weight = chance * math.exp(-0.5 * (beyond - shift) ** 2 / spread)
+        total += weight
+        changed += weight * shift
+    # Beyond all that is thought of nothing is likely; it is as slow as can be.
+    return changed / (same + total) if total > 0.0 else SLOWER[-1][0]

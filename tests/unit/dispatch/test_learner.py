@@ -243,17 +243,32 @@ def test_attempts_whose_tokens_go_past_the_router_do_not_count_as_waiting() -> N
 
 
 def test_the_pace_of_a_stream_counts_before_its_end() -> None:
-    """Twenty tokens at a third of the speed are enough to expect the rest like that."""
+    """A second at a third of the speed is enough to expect the rest like that, until the answers have ended."""
     site = Site()
     site.warm()
     before = site.begin("a", seen=False).forecast.tpot_s
-    attempt = site.begin()
+    attempts = [site.begin() for _ in range(4)]
     site.clock.advance(TTFT_S)
-    for _ in range(20):
-        attempt.take(Chunk(text="x", events=1))
-        site.clock.advance(3.0 * TPOT_S)
+    flow(site, attempts, seconds=1.0, pace_s=TPOT_S)
+    assert site.begin("a", seen=False).forecast.tpot_s == pytest.approx(before, rel=0.1)
+    flow(site, attempts, seconds=1.0, pace_s=3.0 * TPOT_S)
+    assert 2.0 * before < site.begin("a", seen=False).forecast.tpot_s < 3.5 * before
+    for attempt in attempts:
+        attempt.close(CANCELLED)
     site.tick()
-    assert site.begin("a", seen=False).forecast.tpot_s == pytest.approx(3.0 * before, rel=0.15)
+    assert site.begin("a", seen=False).forecast.tpot_s == pytest.approx(before, rel=0.05)
+
+
+def flow(site: Site, attempts: list[Attempt], *, seconds: float, pace_s: float) -> None:
+    """Answers go on for some seconds, looked at as often as in the router."""
+    steps = round(seconds / TICK_S)
+    for _ in range(steps):
+        tokens = round(TICK_S / pace_s)
+        for _ in range(tokens):
+            site.clock.advance(TICK_S / tokens)
+            for attempt in attempts:
+                attempt.take(Chunk(text="x", events=1))
+        site.tick()
 
 
 def test_idle_beliefs_fade_by_ticks_alone() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from router.domain.learned import RESIDUALS, Belief, Learned, Tail
 from router.prediction import learning
-from router.prediction.learning import LATE_SD, fade, observe, pace_shift, unfinished, waiting_shift
+from router.prediction.learning import LATE_SD, fade, flow_shift, observe, pace_shift, unfinished, waiting_shift
 
 TTFT_NOISE, TPOT_NOISE = 0.25, 0.05
 
@@ -269,17 +269,37 @@ def test_one_late_attempt_says_little_and_several_say_it_all() -> None:
     assert waiting_shift(learned.tail, [(5.0, 0.25)] * 100) > 1.5
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 20.0), st.floats(0.01, 3.0)), max_size=40))
-def test_shifts_are_finite_and_only_slow_down(seen: list[tuple[float, float]]) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0.0, 20.0), st.floats(0.01, 3.0)), max_size=40), st.floats(0, 1e6), st.floats(0, 1e6)
+)
+def test_shifts_are_finite_and_only_slow_down(seen: list[tuple[float, float]], expected: float, came: float) -> None:
     """Whatever is waited for, the shift is between nothing and the slowest that is thought of."""
-    for shift in (waiting_shift(Tail(), seen), pace_shift(seen)):
-        assert 0.0 <= shift <= math.log(100.0)
+    learned = Learned(prior_sd_log=0.3)
+    for shift in (waiting_shift(Tail(), seen), pace_shift(seen), flow_shift(learned, expected, came, 0.01)):
+        assert 0.0 <= shift <= math.log(100.0) + 1e-9
 
 
 def test_the_pace_of_an_answer_on_its_way_says_how_slow_it_is() -> None:
     """Tokens three times as slow are believed; those that are as slow as one in five are not."""
     assert pace_shift([(math.log(3.0), 0.06)]) == pytest.approx(math.log(3.0), abs=0.1)
     assert pace_shift([(0.05, 0.06)]) < 0.01
+
+
+def test_the_flow_of_answers_on_their_way_says_how_slow_a_backend_is() -> None:
+    """A third of the tokens that should come mean three times slower, once the flow is known to be steady."""
+    learned = Learned(prior_sd_log=0.2)
+    rng = random.Random(1)
+    for _ in range(300):
+        assert flow_shift(learned, 50.0, 50.0 * math.exp(rng.gauss(0.0, 0.08)), 0.003) < 0.1
+    assert flow_shift(learned, 60.0, 20.0, 0.003) == pytest.approx(math.log(3.0), abs=0.3)
+    assert flow_shift(learned, 4.0, 0.0, 0.003) == 0.0
+
+
+def test_a_flow_that_always_stops_and_goes_alarms_nobody() -> None:
+    """Where every third moment brings next to nothing, such a moment says nothing."""
+    learned = Learned(prior_sd_log=0.2)
+    alarms = [flow_shift(learned, 30.0, 3.0 if n % 3 == 0 else 40.0, 0.003) for n in range(600)]
+    assert max(alarms[300:]) < 0.5
 
 
 def test_an_attempt_that_was_given_up_says_that_it_takes_longer() -> None:
