@@ -27,9 +27,9 @@ MAX_ROWS = 16_384
 
 LIVE = Form(Live())
 LEARNED = Form(Learned(prior_sd_log=0.5))
-# Moves whenever anything in what was learnt does.
+# One of these moves whenever anything in what was learnt does.
 _change_of: Callable[[Learned], tuple[object, ...]] = attrgetter(
-    *[f"{belief}.{name}" for belief in ("ttft", "tpot") for name in ("w0", "p00", "noise", "shift", "count")]
+    "ttft.w0", "tpot.w0", "ttft.count", "tpot.count", "ttft.shift", "tpot.shift"
 )
 Values = tuple[Any, ...]
 

@@ -89,3 +89,36 @@ def test_the_environment_sets_the_options_as_text() -> None:
 def test_files_are_kept_where_state_belongs(text: str, env: dict[str, str], wanted: str) -> None:
     """What is configured, else the XDG directory of state, else the one below the home directory."""
     assert read(text, env).state_dir == wanted
+
+
+def test_the_log_of_decisions_has_settings_of_its_own() -> None:
+    """A size with its unit, a share or auto, a path; from the environment as well."""
+    problems: list[Problem] = []
+    text = "decisions: { path: ~/log, max_bytes: 8 MiB, sample: 0.25, hide_names: true }"
+    given = router_settings(read_document(text), {}, "router.yaml", problems)
+    default = router_settings(None, {}, "router.yaml", problems)
+    env = router_settings(None, {"INFERENCE_ROUTER_DECISIONS": "{sample: 0}"}, "router.yaml", problems)
+
+    assert not problems
+    assert given is not None
+    assert default is not None
+    assert env is not None
+    kept = given.decisions
+    assert (kept.max_bytes, kept.share, kept.hide_names) == (8 << 20, 0.25, True)
+    assert kept.path is not None
+    assert not kept.path.startswith("~")
+    assert (default.decisions.path, default.decisions.share, default.decisions.max_bytes) == (None, None, 64 << 20)
+    assert env.decisions.share == 0.0
+
+
+def test_wrong_settings_of_the_log_are_named() -> None:
+    """Each problem by its key, with what is expected."""
+    problems: list[Problem] = []
+    text = "decisions: { sample: 2, max_bytes: 10, directory: x }"
+
+    assert router_settings(read_document(text), {}, "router.yaml", problems) is None
+
+    said = {problem.path: problem.message for problem in problems}
+    assert "'auto' or a share" in said["decisions.sample"]
+    assert "at least 1.04858e+06" in said["decisions.max_bytes"]
+    assert "did you mean 'path'" in said["decisions.directory"]
