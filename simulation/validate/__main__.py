@@ -1,4 +1,4 @@
-"""`python -m simulation.validate --tpot FILE.csv [--json]`: how far the router's forecasts are from these measurements.
+"""`python -m simulation.validate --tpot FILE.csv [--json] [--given NAME=VALUE]`: how far the router's forecasts are from these measurements.
 
 The file has a line of names and a row per measurement: accelerator, count, model, batch, context (or lengths of input
 and output) and TPOT, under any of the usual names. Errors are of the prior, and of the belief after so many
@@ -20,6 +20,7 @@ from typing import Final
 from router.settings import ConfigError, load
 from simulation.measured.row import NoTable
 from simulation.validate.anytable import Table, read
+from simulation.validate.columns import NAMES
 from simulation.validate.streams import Miss, Score, misses, score
 
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
@@ -37,13 +38,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tpot", metavar="FILE", required=True, type=Path, help="CSV file of measurements")
     parser.add_argument("--config", metavar="DIR", type=Path, default=CONFIG, help="catalogues (default: config/)")
     parser.add_argument("--data", metavar="DIR", type=Path, help="folder that a relative FILE may also be in")
+    parser.add_argument(
+        "--given",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="what holds for all rows of a file that has no such column: accelerator, count, model, ...",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
     path: Path = options.tpot
     if options.data is not None and not path.is_file():
         path = options.data / path
+    given = dict(pair.partition("=")[::2] for pair in options.given)
+    for unknown in sorted(set(given) - set(NAMES)):
+        sys.stderr.write(
+            f"simulation.validate: --given {unknown}=...: no such quantity; known are {', '.join(NAMES)}\n"
+        )
+        return 2
     try:
-        table = read(path, load(options.config, {}).catalogue)
+        table = read(path, load(options.config, {}).catalogue, given)
     except (NoTable, ConfigError) as error:
         sys.stderr.write(f"simulation.validate: {error}\n")
         return 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,6 +34,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "engine": "engine framework backend servingengine runtime software",
         "task": "task workload dataset",
         "drafts": "drafttokens speculativetokens numspeculativetokens",
+        "drafting": "specdecoding speculative speculativedecoding specmethod spec mtp",
         "acceptance": "draftacceptance acceptance acceptancerate",
     }.items()
 }
@@ -66,8 +67,8 @@ class Columns:
         return "itl" not in _split(self.at.get("tpot", ""))[0] and "inter" not in self.at.get("tpot", "").lower()
 
 
-def find(header: Sequence[str]) -> Columns:
-    """The columns of a header.
+def find(header: Sequence[str], given: Collection[str] = ()) -> Columns:
+    """The columns of a header; those that are `given` otherwise may be missing.
 
     Raises:
         NoTable: one that is needed is not there; the message names it and what it may be called.
@@ -84,7 +85,7 @@ def find(header: Sequence[str]) -> Columns:
                     if unit is not None and quantity in SECONDS_UP_TO:
                         units[quantity] = unit
     for quantity in REQUIRED:
-        if quantity not in at:
+        if quantity not in at and quantity not in given:
             raise NoTable(_missing(quantity, header))
     if "tpot" not in at and "rate" not in at:
         raise NoTable(_missing("tpot", header))

@@ -99,6 +99,30 @@ def test_replicas_side_by_side_share_the_load(known: Catalogue, tmp_path: Path) 
     assert (found.points[0].row.count, found.points[0].row.batch) == (2, 16.0)
 
 
+def test_what_a_file_lacks_may_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of one server says neither its accelerator nor its model in every row."""
+    path = tmp_path / "gaudi3.csv"
+    path.write_text("concurrency,isl,osl,tpot_ms\n1,1024,1024,52.9\n128,1024,1024,160\n", encoding="utf-8")
+    given = ["--given", "accelerator=gaudi3", "--given", "count=8", "--given", "model=GLM-4.7"]
+
+    assert main(["--tpot", str(path), *given]) == 0
+    assert "gaudi3 x glm-4.7" in capsys.readouterr().out
+    assert main(["--tpot", str(path)]) == 2
+    assert main(["--tpot", str(path), "--given", "colour=red"]) == 2
+    assert "no such quantity" in capsys.readouterr().err
+
+
+def test_drafts_are_taken_into_account(known: Catalogue, tmp_path: Path) -> None:
+    """Where a table says that there are any, by name or by number."""
+    text = "hw,tp,model,conc,tpot_ms,{}\nh200,8,dsr1,4,9,{}\n"
+    plain, named, numbered = (
+        table(text.format(*column), known, tmp_path).points[0].prior_s
+        for column in (("spec_decoding", "none"), ("spec_decoding", "mtp"), ("draft_tokens", "3"))
+    )
+
+    assert named == numbered < 0.7 * plain
+
+
 def test_a_guessed_model_is_said(known: Catalogue, tmp_path: Path) -> None:
     """It has a forecast all the same."""
     found = table("gpu,count,model,batch,tpot_ms\nh100,4,Foo-70B-A12B-FP8,8,20\n", known, tmp_path)
