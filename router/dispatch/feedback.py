@@ -74,7 +74,9 @@ class Attempt:
         self._permitted = permitted
         self._prefilling = forecast.fresh_tokens
         sd = forecast.ttft_sd
-        self.late_at = self.started_at + forecast.ttft_s * math.exp(LATE_SD * sd - 0.5 * sd * sd)
+        # By what has ended: what others that wait still say now must not excuse this one.
+        beyond = LATE_SD * sd - 0.5 * sd * sd - self.row.learned.ttft.shift
+        self.late_at = self.started_at + forecast.ttft_s * math.exp(beyond)
         self.streamed = False
         self.marks = UNMARKED
         live = self.row.live
