@@ -18,12 +18,14 @@ from router.dispatch.affinity import Affinity, memory_tokens, room_of, rule_of
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.feedback import OK, Attempt, Feedback
 from router.dispatch.fleet import Fleet
+from router.dispatch.loads import Loads
 from router.domain.catalogue import Catalogue
 from router.domain.fleet import Backend, Health, HealthState, ServedModel
 from router.domain.hardware import Hardware, Model
 from router.domain.policies import Policies
 from router.domain.prefix_cache import BLOCK_TOKENS
 from router.domain.pricing import Price, book_of
+from router.domain.replica import Replica
 from router.domain.request import RequestProfile, Slo
 from router.domain.rows import Row
 from router.domain.snapshot import FleetSnapshot
@@ -50,7 +52,7 @@ TALK = tuple(range(100, 116))
 class Site:
     """Equal backends of H100, a decider and a feedback with one affinity, on a clock that stands still."""
 
-    def __init__(self, *ids: str, wires: Wires | None = None, **facts: Any) -> None:
+    def __init__(self, *ids: str, wires: Wires | None = None, replica: str = "me", **facts: Any) -> None:
         self.clock = FakeClock()
         self.fleet = Fleet(
             catalogue=CATALOGUE, build_adapter=ScriptedBackend, clock=self.clock, policies=Policies(), wires=wires
@@ -68,6 +70,14 @@ class Site:
         )
         self.feedback = Feedback(
             fleet=self.fleet, lengths=lengths, metrics=Metrics(), clock=self.clock, affinity=self.affinity
+        )
+        self.loads = Loads(
+            fleet=self.fleet,
+            busy=self.feedback.busy,
+            passive=self.feedback.passive,
+            clock=self.clock,
+            replica=replica,
+            affinity=self.affinity,
         )
         self.snapshot = FleetSnapshot(
             version=1,
@@ -339,3 +349,36 @@ def test_lots_favour_nobody() -> None:
     """Of eight backends with names alike each wins an eighth of many keys, give or take a fifth of that."""
     wins = Counter(max("abcdefgh", key=lambda name: lot(f"{key:x}\0gpu-{name}\0m")) for key in range(4000))
     assert all(wins[name] == pytest.approx(500, rel=0.2) for name in "abcdefgh")
+
+
+def test_replicas_know_what_was_read_for_the_others() -> None:
+    """A conversation that comes in at another router goes to where it was read, and each turn is told once."""
+    here, there = Site("a", "b", replica="here"), Site("a", "b", replica="there")
+
+    def beat() -> None:
+        beats = tuple(Replica(beat=site.loads.beat()) for site in (here, there))
+        for site in (here, there):
+            site.loads.heard(beats, site.clock.monotonic())
+
+    here.serve(here.plan(), "b")
+    beat()
+    assert there.cached() == here.cached() == {"b": len(TALK) * BLOCK_TOKENS}
+    longer = (*TALK, 7, 8)
+    assert there.serve(there.plan(longer)) == "b"
+    assert [reading.blocks for reading in there.loads.beat().read] == [(7, 8)]
+    beat()
+    assert here.cached(longer) == {"b": len(longer) * BLOCK_TOKENS}
+
+
+def test_a_system_prompt_that_everybody_holds_does_not_bring_all_to_one_place() -> None:
+    """Among eight that hold the same beginning, the first block after it decides, alike in every router."""
+    system, places = (1, 2, 3), {}
+    sites = [Site(*"abcdefgh") for _ in range(2)]
+    for site in sites:
+        for name in "abcdefgh":
+            site.serve(site.plan(system), name)
+    for n in range(30):
+        one, other = (site.plan((*system, 1000 + n, 2000 + n)).ranking.ordered[0].row.id for site in sites)
+        assert one == other
+        places[n] = one
+    assert len(set(places.values())) > 4

@@ -189,6 +189,23 @@ def test_after_a_second_of_silence_others_are_taken_to_do_as_much(site: Site) ->
     assert (site.live("a").batch(), site.live("c").batch()) == (4.0, 1.0)
 
 
+def test_prompts_that_wait_count_as_sequences_do(site: Site) -> None:
+    """Others' waiting prompts are what they said, since then as much as here; after a second, as much in all."""
+    site.start("a")
+    site.live("a").prefill_tokens = 1000.0
+    site.hear(
+        Beat(replica="r2", in_flight={"a": 2, "b": 1}, prefilling={"a": 6000, "b": 500}),
+        Beat(replica="r3", in_flight={"a": 1}, prefilling={"a": 2000}),
+    )
+    assert (site.live("a").prefilling(), site.live("b").prefilling()) == (9000.0, 500.0)
+    assert site.loads.beat().prefilling == {"a": 1000}
+    site.live("a").prefill_tokens += 100.0
+    assert site.live("a").prefilling() == 9300.0
+    site.clock.advance(1.1)
+    site.loads.refresh(site.clock.monotonic())
+    assert (site.live("a").prefilling(), site.live("b").prefilling()) == (3300.0, 0.0)
+
+
 def test_a_replica_that_is_gone_leaves_no_load(site: Site) -> None:
     """When a replica is no longer among the live, what it had in flight is gone, and deltas count for fewer."""
     site.hear(Beat(replica="r2", in_flight={"a": 40}))
