@@ -11,13 +11,13 @@ from typing import Final
 
 from router.domain.hardware import Hardware, Model
 from router.domain.learned import Belief, Learned
+from router.prediction.physics import ENGINE_OVERHEAD
 
 # Added in squares to the accelerator's own: mixtures of experts and layers with states differ more than dense models,
-# and so do engines other than the one of the fit, and sizes that follow from a name.
+# and so do engines whose own overhead is an estimate, and sizes that follow from a name.
 UNLIKE_SD: Final = 0.10
 ENGINE_SD: Final = 0.15
 GUESS_SD: Final = 0.30
-FITTED_ENGINES: Final = frozenset({"", "vllm", "generic", "llama_cpp"})
 # Slopes over load and context, of the sd of the level.
 SLOPE_SHARE: Final = 0.4
 TPOT_NOISE_SD: Final = 0.055
@@ -34,7 +34,7 @@ def prior_sd_log(model: Model, hardware: Hardware, engine: str = "") -> float:
     variance = hardware.prior_sd_log**2
     if model.experts > 1 or model.state_bytes > 0.0:
         variance += UNLIKE_SD**2
-    if engine not in FITTED_ENGINES:
+    if engine in ENGINE_OVERHEAD:
         variance += ENGINE_SD**2
     if model.guessed:
         variance += GUESS_SD**2

@@ -26,7 +26,7 @@ HEAD_SIZE: Final = 128
 # Estimated: engines that prepare the next step while the accelerator works hide part of the launches and of the host's
 # work. Relative to vLLM, on which the constants were fitted: 0.55 where SGLang is published (DeepSeek-R1 on eight
 # MI355X, 18.3 ms with 64 sequences), and moved half of the way there.
-ENGINE_OVERHEAD: Final = {"sglang": 0.75, "trtllm": 0.75}
+ENGINE_OVERHEAD: Final = {"sglang": 0.75, "trtllm": 0.75, "tensorrtllm": 0.75}
 
 
 def speed(

@@ -1,4 +1,4 @@
-"""`python -m simulation.validate --tpot FILE.csv [--json] [--given NAME=VALUE]`: how far the router's forecasts are from these measurements.
+"""`python -m simulation.validate --tpot FILE.csv [--json] [--given NAME=VALUE]`: forecasts against measurements.
 
 The file has a line of names and a row per measurement: accelerator, count, model, batch, context (or lengths of input
 and output) and TPOT, under any of the usual names. Errors are of the prior, and of the belief after so many
