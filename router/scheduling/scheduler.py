@@ -65,7 +65,8 @@ def shape_of(
 ) -> Shape:
     """The request in numbers: its objectives, the class's where it has none; a deadline is an end-to-end objective.
 
-    A probability that the request names holds for all its objectives, the deadline included.
+    A probability that the request names holds for all its objectives, the deadline included, unless it names another
+    for one of them.
     """
     asked, default = profile.slo, workload.slo
     probability = default.probability if default.probability is not None else PROBABILITY
@@ -74,7 +75,8 @@ def shape_of(
     if time_left_s < e2e_slo_s and e2e is None:
         e2e = max(probability, DEADLINE_PROBABILITY)
     if asked.probability is not None:
-        probability, ttft, tpot, e2e = asked.probability, None, None, None
+        probability = asked.probability
+        ttft, tpot, e2e = asked.ttft_probability, asked.tpot_probability, asked.e2e_probability
     return Shape(
         input_tokens=profile.input_tokens,
         cached_tokens=min(float(profile.shared_prefix_tokens), profile.input_tokens) if profile.session_key else 0.0,
