@@ -1,4 +1,4 @@
-"""The replay of prompts through caches: no router beats the bound, and one that knows prompts beats one that does not."""
+"""The replay of prompts through caches: knowing prompts finds more of them, and none finds what is not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.prefix import bound, replay
 from simulation.virtual.traces import Ask
 
 BACKENDS = 4
-CACHE_TOKENS = 100 * 512
+CACHE_TOKENS = 1000 * 512
 
 
 def conversations(count: int) -> list[Ask]:
@@ -29,7 +29,7 @@ def conversations(count: int) -> list[Ask]:
 
 def test_knowing_prompts_finds_more_of_them_and_no_more_than_there_is() -> None:
     """With prompts known, far more is cached than without; what was believed was there, and the bound is not passed."""
-    asks = conversations(60)
+    asks = conversations(400)
     known = replay("known", asks, backends=BACKENDS, cache_tokens=CACHE_TOKENS)
     blind = replay("blind", asks, backends=BACKENDS, cache_tokens=CACHE_TOKENS, blind=True)
     most = bound("bound", asks, blocks=1_000_000)
@@ -41,7 +41,7 @@ def test_knowing_prompts_finds_more_of_them_and_no_more_than_there_is() -> None:
 
 def test_replicas_that_tell_each_other_find_more() -> None:
     """Turns of one conversation come in at any of three routers; what one has read the others know."""
-    asks = conversations(60)
+    asks = conversations(400)
     told, untold = (
         replay("r", asks, backends=BACKENDS, cache_tokens=CACHE_TOKENS, replicas=3, shares=shares)
         for shares in (True, False)
