@@ -210,7 +210,8 @@ def unfinished(
 
 
 # How much slower a backend may have become, each with the probability that it just has.
-SLOWER: Final = (
+# A list: mypyc takes a constant tuple of tuples of floats for one that was never set.
+SLOWER: Final[list[tuple[float, float]]] = [
     (math.log(1.5), 0.0015),
     (math.log(2.0), 0.00125),
     (math.log(3.0), 0.001),
@@ -218,7 +219,7 @@ SLOWER: Final = (
     (math.log(10.0), 0.0004),
     (math.log(30.0), 0.00015),
     (math.log(100.0), 0.0001),
-)
+]
 STEADY: Final = 0.995
 # Attempts that wait behind each other are no independent witnesses.
 MAX_WITNESSES: Final = 8
