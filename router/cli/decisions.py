@@ -13,6 +13,7 @@ from router.cli.admin_backends import show_config_error
 from router.cli.options import SECONDS
 from router.cli.rpc import EXIT_FAILED, EXIT_INTERRUPTED, json_option
 from router.cli.show import dollars, print_json, print_table
+from router.clock import SystemClock
 from router.decisions.reading import BadLogError, Reading
 from router.decisions.record import DecisionLine, encode
 from router.settings.strict import ConfigError, Problem
@@ -49,7 +50,7 @@ def decisions(
 
     Without a path of its own in router.yaml the log is below the state directory, in STORE/decisions.
     """
-    begins = time.time() - since if since is not None else 0.0
+    begins = SystemClock.time() - since if since is not None else 0.0
 
     def wanted(line: DecisionLine) -> bool:
         return (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from router.clock import SystemClock
 
 PATIENCE_S = 2.0
 EVERY = 16
@@ -17,7 +18,7 @@ EVERY = 16
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Gives what to call for each step."""
-    began = monotonic()
+    began = SystemClock.monotonic()
     bar = Progress(
         TextColumn(what),
         BarColumn(),
@@ -34,7 +35,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         done += 1
         if done % EVERY and done != total:
             return
-        if not shown and monotonic() - began > PATIENCE_S and sys.stderr.isatty():
+        if not shown and SystemClock.monotonic() - began > PATIENCE_S and sys.stderr.isatty():
             shown = True
             bar.start()
         if shown:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -140,7 +139,7 @@ def _change(records: Sequence[Logged], texts: Sequence[ConfigText], settings: Se
     for snapshot in {id(one.snapshot): one.snapshot for one in records}.values():
         last = _joined(last, snapshot)
     rules = ChangeRules(catalogue=settings.catalogue, env=_environment(texts), wires=wire_facts())
-    return change_of(texts, last, settings, rules, now=records[-1].line.at or time.time())
+    return change_of(texts, last, settings, rules, now=records[-1].line.at)
 
 
 def _joined(before: FleetSnapshot, after: FleetSnapshot) -> FleetSnapshot:

@@ -13,13 +13,14 @@ from router.dispatch.executor import Executor
 from router.dispatch.feedback import OK, Feedback
 from router.dispatch.fleet import Fleet
 from router.dispatch.grades import Grades
+from router.dispatch.listings import listings
+from router.dispatch.live_load import load_of
 from router.dispatch.picks import Picks
-from router.dispatch.recording import Decisions, Meter, Recent
+from router.dispatch.recording import Decisions, Meter, Recent, Unrecorded
 from router.dispatch.tenants import NOBODY, Tenants
 from router.dispatch.why_not import why_not
 from router.domain.decision import Decision
-from router.domain.fleet import Health, HealthState, Left, LiveLoad
-from router.domain.live import NEVER
+from router.domain.fleet import LiveLoad
 from router.domain.outcome import AttemptOutcome, PickReport
 from router.domain.request import RequestProfile
 from router.domain.why import WhyNot
@@ -64,7 +65,7 @@ class Director:
         )
         self._meter = meter
         self._recent = recent
-        self._decisions = decisions
+        self._decisions: Decisions = decisions or Unrecorded()
         self._picks = Picks(feedback, capacity=admission.max_in_flight)
         self._grades = Grades(fleet.quality)
 
@@ -93,12 +94,10 @@ class Director:
         finally:
             self._admission.leave(profile, answered=outcome is not None)
             self._metrics.request(result, outcome)
-            self._settle(ticket, attempts)
-            self._remember(profile, attempts)
+            self._settle(profile, ticket, attempts)
             if self._recent is not None and plan is not None:
                 self._recent.record(profile, plan, outcome, result)
-            if self._decisions is not None and caught is not None:
-                self._decisions.record(caught, attempts, outcome, result)
+            self._decisions.record(caught, attempts, outcome, result)
 
     def _enter(self, profile: RequestProfile, now: float) -> tuple[RequestProfile, Ticket]:
         """Past the tenant's policy and limits, then into this replica: its priority is what the policy leaves of it."""
@@ -111,17 +110,10 @@ class Director:
         return profile, ticket
 
     def _decide(self, profile: RequestProfile) -> tuple[Plan, object]:
-        """The plan, which may be empty, and what the log of decisions has to know of this moment.
-
-        Raises:
-            RouterError: the request names something that does not exist.
-        """
-        if self._decisions is None:
-            plan, caught = self._decider.plan(profile), None
-        else:
-            self._decisions.begin()
-            plan = self._decider.plan(profile)
-            caught = self._decisions.catch(plan, profile)
+        """The plan, which may be empty, and what the log of decisions has to know of this moment."""
+        self._decisions.begin()
+        plan = self._decider.plan(profile)
+        caught = self._decisions.catch(plan, profile)
         self._metrics.decision.observe(plan.decision.decision_time_s)
         return plan, caught
 
@@ -136,16 +128,14 @@ class Director:
         ticket.expect(first.input_tokens + first.output_tokens, first.cost_usd)
         return plan
 
-    def _settle(self, ticket: Ticket, attempts: Sequence[AttemptOutcome]) -> None:
+    def _settle(self, profile: RequestProfile, ticket: Ticket, attempts: Sequence[AttemptOutcome]) -> None:
         """All attempts count, also those that failed or were cancelled: they were made for this tenant."""
         tokens = sum(a.usage.input + a.usage.output for a in attempts)
         ticket.settle(tokens, sum(a.cost_usd for a in attempts), self._clock.time())
         if self._meter is not None and attempts:
             self._meter.record(ticket.tenant, attempts)
-
-    def _remember(self, profile: RequestProfile, attempts: Sequence[AttemptOutcome]) -> None:
-        """An answer may be graded by who got it."""
         if attempts and attempts[-1].result == OK:
+            # An answer may be graded by who got it.
             self._grades.answered(profile.request_id, profile.tenant, attempts[-1].model, profile.task)
 
     def explain(self, profile: RequestProfile) -> Decision:
@@ -180,7 +170,7 @@ class Director:
         try:
             return self._pick(profile, ticket, now)
         except Exception:
-            self._settle(ticket, ())
+            self._settle(profile, ticket, ())
             raise
 
     def _pick(self, profile: RequestProfile, ticket: Ticket, now: float) -> Pick:
@@ -188,9 +178,7 @@ class Director:
         ordered = self._require(plan, ticket).ranking.ordered
         attempt = None
         while ordered and attempt is None:
-            attempt = self._feedback.begin(
-                ordered[0], force=plan.ranking.panic, seen=False, blocks=profile.blocks
-            )
+            attempt = self._feedback.begin(ordered[0], force=plan.ranking.panic, seen=False, blocks=profile.blocks)
             if attempt is None:
                 ordered.pop(0)
         if attempt is None:
@@ -198,10 +186,8 @@ class Director:
             raise AssertionError  # pragma: no cover - require raises for an empty plan
 
         def ended(attempts: Sequence[AttemptOutcome]) -> None:
-            self._settle(ticket, attempts)
-            self._remember(profile, attempts)
-            if self._decisions is not None:
-                self._decisions.record(caught, attempts, None, attempts[-1].result if attempts else "CANCELLED")
+            self._settle(profile, ticket, attempts)
+            self._decisions.record(caught, attempts, None, attempts[-1].result if attempts else "CANCELLED")
 
         ttl = self._fleet.policies.dispatch.pick_ttl_s
         offered = ordered[: plan.decision.max_attempts]
@@ -243,26 +229,7 @@ class Director:
     def live(self, backend_id: str) -> LiveLoad:
         """What this replica sees of a backend beside the snapshot."""
         member = self._fleet.members.get(backend_id)
-        if member is None:
-            return LiveLoad()
-        live = member.live
-        known = live.scraped_at > NEVER
-        health = None
-        if live.ejected:
-            health = Health(state=HealthState.EJECTED, reason=live.ejected_reason)
-        elif live.warming:
-            health = Health(state=HealthState.WARMING)
-        now, unix = self._clock.monotonic(), self._clock.time()
-        return LiveLoad(
-            in_flight=live.in_flight,
-            running=int(live.running) if known and live.running >= 0.0 else None,
-            waiting=int(live.waiting) if known and live.waiting >= 0.0 else None,
-            kv_cache_usage=live.kv_cache_usage if known and live.kv_cache_usage >= 0.0 else None,
-            load_at_unix=unix - (now - live.scraped_at) if known else None,
-            requests_left=_left(live.requests_left, live.requests_left_until - now, unix),
-            tokens_left=_left(live.tokens_left, live.tokens_left_until - now, unix),
-            health=health,
-        )
+        return LiveLoad() if member is None else load_of(member.live, self._clock)
 
     def expire_picks(self) -> None:
         """Drops the reservations of picks that were never reported."""
@@ -270,22 +237,7 @@ class Director:
 
     def models(self) -> tuple[ModelListing, ...]:
         """Every name that can be asked for and that something in the fleet serves."""
-        served = self._fleet.served()
-        listings = [self._listing(model, "model", (model,)) for model in sorted(served)]
-        catalogue = self._fleet.catalogue
-        listings += [self._listing(name, "alias", (model,)) for name, model in sorted(catalogue.aliases.items())]
-        listings += [self._listing(name, "class", members) for name, members in sorted(catalogue.classes.items())]
-        return tuple(listing for listing in listings if listing.backends)
-
-    def _listing(self, name: str, kind: str, members: tuple[str, ...]) -> ModelListing:
-        rows = [row for model in members for row in self._fleet.served().get(model, ())]
-        return ModelListing(
-            id=name,
-            kind=kind,
-            members=members,
-            context_tokens=max((row.context_tokens for row in rows), default=0),
-            backends=tuple(sorted({row.id for row in rows})),
-        )
+        return listings(self._fleet)
 
     @property
     def in_flight(self) -> int:
@@ -303,7 +255,3 @@ class Director:
     def begin_drain(self) -> None:
         """No new requests from now on; those inside go on."""
         self._admission.draining = True
-
-
-def _left(remaining: float, holds_s: float, unix: float) -> Left | None:
-    return Left(remaining=remaining, until_unix=unix + holds_s) if holds_s > 0.0 else None

@@ -25,12 +25,17 @@ def names(thing: object) -> tuple[str, ...]:
 
 
 def copied(thing: T) -> T:
-    """A copy of its own; lists and dicts in it are copied too, everything else is shared."""
-    new = type(thing).__new__(type(thing))
+    """A copy of its own of something that is made without arguments; lists in it are copied too."""
+    new = type(thing)()
     for name in names(thing):
         value = getattr(thing, name)
-        setattr(new, name, value.copy() if isinstance(value, list | dict) else value)
+        setattr(new, name, value[:] if isinstance(value, list | array) else value)
     return new
+
+
+def remade(thing: T) -> T:
+    """A copy of its own of something that is made from its attributes. A compiled class cannot be made without them."""
+    return type(thing)(**{name: getattr(thing, name) for name in names(thing)})
 
 
 class Form:

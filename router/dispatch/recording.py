@@ -30,3 +30,16 @@ class Decisions(Protocol):
     def catch(self, plan: Plan, profile: RequestProfile) -> Any: ...
 
     def record(self, caught: Any, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None: ...
+
+
+class Unrecorded:
+    """No log of decisions."""
+
+    def begin(self) -> None:
+        """Nothing is kept."""
+
+    def catch(self, plan: Plan, profile: RequestProfile) -> None:
+        """Nothing is kept."""
+
+    def record(self, caught: Any, attempts: Sequence[AttemptOutcome], outcome: Outcome | None, result: str) -> None:
+        """Nothing is kept."""

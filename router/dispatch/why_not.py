@@ -17,7 +17,7 @@ from router.clock import Clock
 from router.dispatch.decider import Decider, Plan
 from router.dispatch.fleet import Fleet
 from router.dispatch.loosening import Alter, loosen
-from router.dispatch.plain import copied, names
+from router.dispatch.plain import copied, names, remade
 from router.dispatch.supposed import SupposedFleet
 from router.domain.pricing import PriceBook
 from router.domain.request import RequestProfile
@@ -109,7 +109,7 @@ class _Bench:
 
     def decide(self, trial: _Trial) -> tuple[Plan, list[Forecast], list[tuple[Row, int, Forecast | None]]]:
         """The plan, and the target's forecasts and drops in it."""
-        rows = [copied(row) for row in (self._own if trial.price == 1.0 else self._priced(trial.price))]
+        rows = self._priced(trial.price)
         for row in rows:
             for alter in trial.alters:
                 alter(row)
@@ -148,7 +148,7 @@ class _Bench:
         return fleet
 
     def _priced(self, share: float) -> list[Row]:
-        """The target's rows at this share of its price."""
+        """Rows of the target at this share of its price, made anew."""
         name, whole = self._target, self._snapshot
         prices = {key: _scaled(book, share) for key, book in whole.prices.items() if key[0] == name}
         fleet = self._made(replace(whole, backends={name: whole.backends[name]}, prices=prices))
@@ -288,7 +288,7 @@ def _faster(kind: ChangeKind, share: float) -> Alter:
     """Scales the times of the prior: those until the first token, those of each token, or both."""
 
     def alter(row: Row) -> None:
-        row.speed = speed = copied(row.speed)
+        row.speed = speed = remade(row.speed)
         for name in names(speed):
             if not name.endswith("_s"):
                 continue
