@@ -13,6 +13,7 @@ from simulation.fit.figures import catalogue, predictor_rows
 from simulation.fit.judge import Tables, across, after, by_architecture, fit, left_out, read
 from simulation.fit.solve import solve
 from simulation.fit.terms import DECODE, EXPECTED, NAMES, terms, vector
+from simulation.fit.throughput import order, tau
 from simulation.measured.folder import DEFAULT
 
 needs_data = pytest.mark.skipif(not DEFAULT.is_dir(), reason=f"no folder of measurements at {DEFAULT}")
@@ -98,6 +99,22 @@ def test_left_out_architectures_are_predicted_too(tables: Tables) -> None:
     """Also over all points, and over those of an accelerator that nothing was fitted to."""
     assert after(left_out(tables, tables.decode, by_architecture), 0).mean_error < 0.12
     assert after(across(tables, tables.decode, from_="h100-sxm-80", to="b200-sxm-180"), 0).mean_error < 0.15
+
+
+def test_tau_counts_pairs() -> None:
+    """1 for the right order, -1 for the reverse."""
+    assert tau([(1, 10), (2, 20), (3, 30)]) == 1.0
+    assert tau([(1, 30), (2, 20), (3, 10)]) == -1.0
+    assert tau([(1, 10), (2, 30), (3, 20)]) == pytest.approx(1 / 3)
+
+
+@needs_data
+def test_systems_that_nothing_was_fitted_to_are_in_the_right_order(tables: Tables) -> None:
+    """MLPerf: of all pairs of accelerators, over models and scenarios, 85 % are in the right order."""
+    found = order(DEFAULT, tables.catalogue)
+    pairs = sum(n * (n - 1) / 2 for _, _, n, _, _ in found)
+
+    assert sum(t * n * (n - 1) / 2 for _, _, n, t, _ in found) / pairs > 0.7
 
 
 @needs_data
