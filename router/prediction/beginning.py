@@ -18,8 +18,9 @@ from router.prediction.physics import ENGINE_OVERHEAD
 UNLIKE_SD: Final = 0.10
 ENGINE_SD: Final = 0.15
 GUESS_SD: Final = 0.30
-# Slopes over load and context, of the sd of the level.
+# Slopes over load and context, of the sd of the level, and at most (DECISION 2.2).
 SLOPE_SHARE: Final = 0.4
+SLOPE_MOST: Final = 0.15
 TPOT_NOISE_SD: Final = 0.055
 # First tokens also wait in queues that nobody sees, on stacks that differ more.
 TTFT_SD: Final = 0.30
@@ -44,6 +45,6 @@ def prior_sd_log(model: Model, hardware: Hardware, engine: str = "") -> float:
 def beginning(model: Model, hardware: Hardware, engine: str = "") -> Learned:
     """The belief about a model on an accelerator, served by an engine, with nothing observed."""
     sd = prior_sd_log(model, hardware, engine)
-    learned = Learned(prior_sd_log=sd, slope_sd_log=SLOPE_SHARE * sd, tpot_noise_sd=TPOT_NOISE_SD)
+    learned = Learned(prior_sd_log=sd, slope_sd_log=min(SLOPE_MOST, SLOPE_SHARE * sd), tpot_noise_sd=TPOT_NOISE_SD)
     learned.ttft = Belief(intercept_sd=max(sd, TTFT_SD), slope_sd=TTFT_SLOPE_SD, noise_sd=TTFT_NOISE_SD)
     return learned
