@@ -32,6 +32,7 @@ MODULES = (
     "router/prediction/predictor.py",
     "router/prediction/learning.py",
     "router/prediction/output_length.py",
+    "router/prediction/prefixes.py",
     "router/scheduling/filters.py",
     "router/scheduling/objective.py",
     "router/scheduling/picker.py",

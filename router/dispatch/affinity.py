@@ -28,6 +28,19 @@ _RESTARTED = frozenset({ConnectFailed.code, Warming.code})
 # Nobody knows what became of this prompt.
 _UNSURE = frozenset({UpstreamFault.code, StreamBroken.code, TimedOut.code})
 NOWHERE: dict[str, float] = {}
+_NOTHING: dict[str, _Known] = {}
+
+
+class _Known:
+    """What is known of one row's cache; made anew when anything about its backend has changed, but for the trust."""
+
+    __slots__ = ("least", "room", "row", "trust")
+
+    def __init__(self, row: Row, rule: PrefixCache, trust: Trust | None) -> None:
+        self.row = row
+        self.room = room_of(row, rule)
+        self.least = rule.minimum_tokens
+        self.trust = trust if trust is not None else Trust(tells=rule.told)
 
 
 class Affinity:
@@ -36,9 +49,8 @@ class Affinity:
     def __init__(self, fleet: Fleet, *, max_entries: int = MAX_ENTRIES) -> None:
         self._fleet = fleet
         self._prefixes = Prefixes(max_entries)
-        # Made once for each row, which is another object when anything about its backend has changed.
-        self._rooms: dict[tuple[str, str], tuple[Row, Room | None, PrefixCache]] = {}
-        self._trust: dict[tuple[str, str], Trust] = {}
+        # By model, then by backend.
+        self._known: dict[str, dict[str, _Known]] = {}
         self._readings = Readings()
         fleet.on_forgotten(self._forgotten)
 
@@ -54,15 +66,15 @@ class Affinity:
         if not profile.blocks or not len(self._prefixes):
             return NOWHERE
         found: dict[str, float] = {}
+        most = profile.input_tokens
         for model in self._fleet.catalogue.resolve(profile.model):
+            known = self._known.get(model, _NOTHING)
             for backend, depth in self._prefixes.match(model, profile.blocks, now).items():
-                known = self._rooms.get((backend, model))
-                if known is None:
-                    continue
-                tokens = min(float(depth * BLOCK_TOKENS), profile.input_tokens)
-                if tokens >= known[2].minimum_tokens:
-                    tokens *= self._trust[backend, model].share(now)
-                    found[backend] = max(tokens, found.get(backend, 0.0))
+                there = known.get(backend)
+                tokens = min(float(depth * BLOCK_TOKENS), most)
+                if there is not None and tokens >= there.least:
+                    tokens *= there.trust.share(now)
+                    found[backend] = max(tokens, found[backend]) if backend in found else tokens
         return found
 
     def seed(self, profile: RequestProfile, cached_on: dict[str, float]) -> str:
@@ -80,7 +92,7 @@ class Affinity:
 
     def read(self, row: Row, blocks: tuple[int, ...], now: float) -> None:
         """The backend has read a prompt that begins with these blocks: its first token has come."""
-        _, room, _ = self._room(row)
+        room = self._of(row).room
         if room is not None and blocks:
             new = blocks[self._prefixes.depth(row.model, row.id, blocks) :]
             self._prefixes.store(row.model, row.id, blocks, now=now, room=room)
@@ -96,14 +108,14 @@ class Affinity:
         """What other replicas told: their backends are ours."""
         for reading in self._readings.new_of(others):
             row = self._fleet.row(reading.backend, reading.model)
-            room = self._room(row)[1] if row is not None else None
+            room = self._of(row).room if row is not None else None
             if room is not None:
                 self._prefixes.store(reading.model, reading.backend, reading.blocks, now=now, room=room)
 
     def told(self, row: Row, expected_tokens: float, usage: Usage, now: float) -> None:
         """What the backend says it had of a prompt of which `expected_tokens` were expected to be cached."""
-        trust = self._trust.get((row.id, row.model))
-        if trust is not None and usage.input > 0:
+        if usage.input > 0:
+            trust = self._of(row).trust
             believed = expected_tokens / trust.share(now)
             trust.report(believed=believed, said=float(usage.cached_input), now=now)
 
@@ -118,22 +130,17 @@ class Affinity:
         """The fleet lost it, or has it at another address (`model` None: all its models), or it has restarted."""
         self._prefixes.forget(backend, model)
         if model is not None:
-            self._rooms.pop((backend, model), None)
-            self._trust.pop((backend, model), None)
+            self._known.get(model, {}).pop(backend, None)
 
-    def _room(self, row: Row) -> tuple[Row, Room | None, PrefixCache]:
-        key = (row.id, row.model)
-        known = self._rooms.get(key)
-        if known is not None and known[0] is row:
-            return known
-        rule = rule_of(row, self._fleet)
-        room = room_of(row, rule)
-        known = self._rooms[key] = (row, room, rule)
-        if key not in self._trust:
-            self._trust[key] = Trust(tells=rule.told)
-        if room is None:
-            self._prefixes.forget(row.id, row.model)
-        return known
+    def _of(self, row: Row) -> _Known:
+        known = self._known.setdefault(row.model, {})
+        there = known.get(row.id)
+        if there is None or there.row is not row:
+            rule = rule_of(row, self._fleet)
+            there = known[row.id] = _Known(row, rule, there.trust if there is not None else None)
+            if there.room is None:
+                self._prefixes.forget(row.id, row.model)
+        return there
 
 
 def rule_of(row: Row, fleet: Fleet) -> PrefixCache:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 # Pairs of a block and a holder, at about 250 bytes each.
 MAX_ENTRIES: Final = 131_072
 # What so many hold is no reason to choose one of them, and naming all would be a walk over the fleet.
-MAX_NAMED: Final = 512
+MAX_NAMED: Final = 256
 
 # How far a report that differs moves the trust in the beliefs, and how fast trust comes back.
 TRUST_RATE: Final = 0.3
@@ -270,8 +271,9 @@ def _named(index: Index, left: list[tuple[int, int]], blocks: tuple[int, ...], n
             if holder is None:
                 continue
             depth = deepest
+            ttl_s = holder.room.ttl_s
             # Beginnings are used at least as lately as what follows them.
-            while depth and now - holder.blocks[blocks[depth - 1]] > holder.room.ttl_s:
+            while ttl_s < inf and depth and now - holder.blocks[blocks[depth - 1]] > ttl_s:
                 depth -= 1
             if depth:
                 found[holder.backend] = depth
