@@ -27,7 +27,7 @@ def test_every_figure_is_there() -> None:
     """One line each, with a name of its own."""
     found = figures()
     assert len({figure.what for figure in found}) == len(found) == 8
-    assert len(streams(DEFAULT / FILE)) == 19
+    assert len(streams(DEFAULT / FILE)) == 16
 
 
 def test_without_recordings_there_are_no_figures(tmp_path: Path) -> None:
