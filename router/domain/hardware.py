@@ -10,7 +10,7 @@ class Hardware:
     """One accelerator. FLOP/s are dense, never sparse; bandwidth is of one device.
 
     `kind` is "gpu", "tpu", "asic", "lpu", "wafer", "device" or "hosted". `prior_sd_log` is how far off the physics
-    prior is expected to be on it: 0.20 for the vendor it was fitted on, 0.35 for another, 0.50 for an API.
+    prior is expected to be on it: 0.05 where it was fitted, 0.15 for its family, 0.35 for others, 0.50 for an API.
     `kernel_overhead` scales the per-layer launch overhead: statically scheduled chips have next to none.
     `bandwidth_efficiency` is the share of the nominal bandwidth that decoding reaches. `speedup_8bit` and
     `speedup_4bit` are its arithmetic at 8 and 4 bits over `flops_per_s` at 16: 1 where weights are only stored so.

@@ -15,7 +15,7 @@ from router.prediction.physics import ENGINE_OVERHEAD
 
 # Added in squares to the accelerator's own: mixtures of experts and layers with states differ more than dense models,
 # and so do engines whose own overhead is an estimate, and sizes that follow from a name.
-UNLIKE_SD: Final = 0.10
+UNLIKE_SD: Final = 0.11
 ENGINE_SD: Final = 0.15
 GUESS_SD: Final = 0.30
 # Slopes over load and context, of the sd of the level, and at most (DECISION 2.2).

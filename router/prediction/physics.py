@@ -71,7 +71,8 @@ def speed(
     launches_s = model.layers * layer_s * slowdown
     expert_traffic = c.expert_traffic
     if spread:
-        launches_s += (model.moe_layers or model.layers) * c.expert_layer_s
+        # That share of tokens has its experts elsewhere.
+        launches_s += (model.moe_layers or model.layers) * c.expert_layer_s * (1.0 - 1.0 / count)
         expert_traffic += c.cast_expert_traffic if casts else 0.0
     dense_s = c.weight_traffic * bytes_per_weight * (model.parameters - experts) / bandwidth
     experts_s = slowdown * expert_traffic * bytes_per_weight * experts / bandwidth

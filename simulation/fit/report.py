@@ -25,7 +25,7 @@ How fast a model runs on an accelerator is predicted before the first request, f
 
 One decode step of `b` sequences that hold `ctx` tokens each, on `G` accelerators that hold one replica:
 
-    fixed     L * layer + L * collective [G >= 8] + L * cast [8 bits] + L_experts * expert_layer [spread]
+    fixed     L * layer + L * collective [G >= 8] + L * cast [8 bits] + L_experts * expert_layer * (1 - 1/G) [spread]
     weights   (weight_traffic * dense bytes + (expert_traffic + cast_expert_traffic [8 bits, spread])
                * expert bytes * (1 - (1 - k/E)^b)) / (G * bandwidth)
     sequence  b * (sequence + arithmetic * 2 * active / (G * FLOP/s) + state_traffic * 2 * state / (G * bandwidth))
@@ -91,8 +91,8 @@ def lines(tables: Tables, data: Path, constants: dict[str, float]) -> Iterator[s
     )
     yield "## Whole systems\n"
     yield (
-        "MLPerf v5.1, which no constant was fitted to (efficiencies of AMD's accelerators in `hardware.yaml` rest on it "
-        "in part): tokens a second of a device under each scenario's limit of TPOT, at the largest batch that memory "
+        "MLPerf v5.1, which no constant was fitted to (efficiencies of AMD's accelerators in `hardware.yaml` rest in "
+        "part on it): tokens a second of a device under each scenario's limit of TPOT, at the largest batch that memory "
         "and limit allow. `tau` is Kendall's, 1 where every two accelerators are in the right order. Engines there are "
         "tuned for months, so that most are faster than predicted.\n"
     )
