@@ -28,6 +28,7 @@ MODULES = (
     "router/prediction/physics.py",
     "router/prediction/sharing.py",
     "router/prediction/energy.py",
+    "router/prediction/coefficients.py",
     "router/prediction/money.py",
     "router/prediction/predictor.py",
     "router/prediction/learning.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from router.clock import Clock
 from router.dispatch.affinity import Affinity
@@ -20,11 +21,16 @@ from router.prediction.predictor import forecasts
 from router.scheduling import filters, picker, reporting, scheduler
 from router.scheduling.scheduler import Ranking
 
+if TYPE_CHECKING:
+    from router.dispatch.large import Crowds
+
 MAX_ATTEMPTS = 5
 # Of what backends lack, as many as an error message names.
 TOLD = 3
 # A sheddable request that nobody is likelier to serve in time is refused instead of making others late.
 WORTH_TRYING = 0.2
+# From so many rows on estimates of all of them cost less than a forecast of each.
+LARGE = 256
 # How long a refused one is told to wait where there is no queue that would go away.
 NO_QUEUE_S = 1.0
 
@@ -64,6 +70,7 @@ class Decider:
         self._age = age
         self._money = money
         self._affinity = affinity
+        self._crowds: Crowds | None = None
 
     @property
     def lengths(self) -> OutputLength:
@@ -112,17 +119,7 @@ class Decider:
             cached_on = self._affinity.cached_on(profile, started)
             shape.cached_on, shape.cached_tokens = cached_on, 0.0
             shape.seed = profile.session_key or self._affinity.seed(profile, cached_on)
-        ranking = scheduler.rank(
-            self._fleet.rows_for(profile.model),
-            profile,
-            shape,
-            self._fleet.weights[workload.name],
-            predict=forecasts,
-            length_of=self._lengths.of,
-            uniform=self._uniform,
-            now=started,
-            avoid=avoid,
-        )
+        ranking = self._rank(profile, shape, avoid)
         attempts = min(profile.max_attempts or workload.max_attempts, MAX_ATTEMPTS)
         ordered = ranking.ordered
         decision = Decision(
@@ -142,10 +139,46 @@ class Decider:
             plan.decision = self.full(plan)
         return plan
 
+    def _rank(self, profile: RequestProfile, shape: Shape, avoid: frozenset[str]) -> Ranking:
+        """The ranking; over a large fleet only of those that can win, unless the caller wants to see all."""
+        rows, weights = self._fleet.rows_for(profile.model), self._fleet.weights[shape.workload]
+        if len(rows) > LARGE and not profile.explain:
+            if self._crowds is None:
+                from router.dispatch.large import Crowds  # noqa: PLC0415 - numpy: 80 ms and 20 MB, not for small fleets
+
+                self._crowds = Crowds(self._fleet)
+            crowd = self._crowds.of(profile.model, rows, shape.now)
+            ranking = crowd.rank(
+                profile, shape, weights, length_of=self._lengths.of, uniform=self._uniform, avoid=avoid
+            )
+            if ranking is not None:
+                return ranking
+        return scheduler.rank(
+            rows,
+            profile,
+            shape,
+            weights,
+            predict=forecasts,
+            length_of=self._lengths.of,
+            uniform=self._uniform,
+            now=shape.now,
+            avoid=avoid,
+        )
+
     def full(self, plan: Plan) -> Decision:
         """The decision with every candidate and every drop."""
+        if plan.ranking.partial:
+            self._complete(plan)
         unserved = self._fleet.not_serving(plan.profile.model)
         return reporting.report(plan.ranking, plan.decision, unserved=unserved)
+
+    def _complete(self, plan: Plan) -> None:
+        """Ranks what was not looked at as well; the choice stays."""
+        chosen = plan.ranking.ordered[0]
+        whole = self._rank(replace(plan.profile, explain=True), plan.shape, plan.ranking.constraints.excluded)
+        others = [f for f in whole.ordered if f.row is not chosen.row]
+        whole.ordered = [chosen, *others]
+        plan.ranking = whole
 
     def require(self, plan: Plan) -> None:
         """Makes sure that something can serve.

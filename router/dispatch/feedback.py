@@ -82,6 +82,7 @@ class Attempt:
         live = self.row.live
         feedback.busy.start(self.row.id, live)
         live.prefill_tokens += self._prefilling
+        feedback.fleet.touched(self.row.id)
 
     def take(self, chunk: Chunk) -> bool:
         """Notes what a chunk says; True when it holds output for the caller."""
@@ -95,6 +96,7 @@ class Attempt:
                 self.first_at = now
                 self._end_prefill()
                 self._feedback.learner.answered(self)
+                self._feedback.fleet.touched(self.row.id)
                 self._feedback.was_read(self, now)
             elif not self.streamed and now - self.first_at >= STREAMED_S:
                 self.streamed = True
@@ -117,6 +119,7 @@ class Attempt:
             self._end_prefill()
             self._feedback.busy.end(self.row.id, self.row.live)
             self.outcome = self._feedback.record(self, result, error)
+            self._feedback.fleet.touched(self.row.id)
         return self.outcome
 
     def token_usage(self) -> TokenUsage:
@@ -144,6 +147,7 @@ class Feedback:
     """Where every outcome ends up.
 
     Attributes:
+        fleet: what is told when a backend's load or belief changes.
         busy: the backends that this replica has work on, for the other replicas.
         passive: how attempts went lately, for the health that all replicas agree on.
         traffic: what each backend did lately, for people.
@@ -166,7 +170,7 @@ class Feedback:
         self.passive = Passive()
         self.learner = Learner(fleet=fleet, lengths=lengths)
         self._affinity = affinity
-        self._fleet = fleet
+        self.fleet = fleet
         self._metrics = metrics
 
     def tick(self, now: float) -> None:
@@ -181,7 +185,7 @@ class Feedback:
         `force` is for the case that every backend looks sick: then a closed door helps nobody. `seen` is False where
         the tokens go past this router, so that their absence means nothing. `blocks` are those of the prompt.
         """
-        member = self._fleet.members.get(forecast.row.id)
+        member = self.fleet.members.get(forecast.row.id)
         if member is None or member.adapter is None:
             return None
         now = self.clock.monotonic()
@@ -230,7 +234,7 @@ class Feedback:
             retry_after_s=error.retry_after_s if error is not None else None,
         )
         # A backend that was removed meanwhile has no series any more, and must not get new ones that nobody removes.
-        if row.id in self._fleet.members:
+        if row.id in self.fleet.members:
             self.traffic.record(attempt.forecast, outcome, now)
             self._metrics.attempt(outcome)
             if result == OK:

@@ -81,6 +81,8 @@ class Fleet:
         self.version = 0
         self.members: dict[str, Member] = {}
         self.removed: list[Adapter] = []
+        # Who keeps something made of rows is told here of the backends that have changed since it looked.
+        self.watched_by: list[set[str]] = []
         self._build_adapter = build_adapter
         self._clock = clock
         self._applied = FleetSnapshot()
@@ -144,8 +146,13 @@ class Fleet:
             member.breaker.open_base_s = policies.dispatch.open_base_s
             member.breaker.open_max_s = policies.dispatch.open_max_s
 
+    def touched(self, backend_id: str) -> None:
+        """Tells that the load, the health or what is believed of a backend has changed."""
+        for changed in self.watched_by:
+            changed.add(backend_id)
+
     def rows_for(self, name: str) -> list[Row]:
-        """Every row that serves what a caller calls `name`; empty when nothing in the fleet does.
+        """Every row that serves what a caller calls `name`: the same list until the fleet changes.
 
         Raises:
             UnknownModel: neither the catalogue nor the fleet knows the name.

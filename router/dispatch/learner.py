@@ -135,8 +135,10 @@ class Learner:
         waiting: dict[Learned, Evidence] = {}
         paced: dict[Learned, Evidence] = {}
         flowing: dict[Learned, Flow] = {}
+        backends: dict[Learned, str] = {}
         for attempt in islice(self._attempts, MOST_LOOKED_AT):
             learned = attempt.row.learned
+            backends[learned] = attempt.row.id
             if attempt.first_at >= 0.0:
                 if learned.tokens_per_event > 0.0:
                     _flow(attempt, learned, flowing, now)
@@ -148,10 +150,14 @@ class Learner:
         self._shifted = [*waiting, *flowing]
         for learned, seen in waiting.items():
             learned.ttft.shift = _worth(learning.waiting_shift(learned.tail, seen))
+            if learned.ttft.shift > 0.0:
+                self._fleet.touched(backends[learned])
         for learned, flow in flowing.items():
             # Answers that began before a change are slow in their flow only, a few new ones in their pace only.
             shift = learning.flow_shift(learned, flow.expected, flow.came, flow.variance)
             learned.tpot.shift = _worth(max(shift, learning.pace_shift(paced.get(learned, []))))
+            if learned.tpot.shift > 0.0:
+                self._fleet.touched(backends[learned])
         self._fade(now)
 
     def _fade(self, now: float) -> None:

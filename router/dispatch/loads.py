@@ -84,7 +84,9 @@ class Loads:
         now = self._clock.monotonic()
         self._sent = {backend: live.in_flight for backend, live in self._busy.lives.items()}
         self._sent_prefill = {
-            backend: int(live.prefill_tokens) for backend, live in self._busy.lives.items() if live.prefill_tokens >= 1.0
+            backend: int(live.prefill_tokens)
+            for backend, live in self._busy.lives.items()
+            if live.prefill_tokens >= 1.0
         }
         self._scrapes = {name: told for name, told in self._scrapes.items() if now - told[0] <= SCRAPE_TOLD_S}
         return Beat(
@@ -131,6 +133,7 @@ class Loads:
         now = self._clock.monotonic()
         routed = live.routed()
         live.scraped(running=running, waiting=waiting, kv_cache_usage=kv_cache_usage, routed=routed, at=now)
+        self._fleet.touched(backend)
         if running >= 0.0 or kv_cache_usage >= 0.0:
             said = Scrape(age_s=0.0, running=running, waiting=waiting, kv_cache_usage=kv_cache_usage, in_flight=routed)
             self._scrapes[backend] = (now, said)
@@ -172,11 +175,14 @@ class Loads:
             member = members.get(backend)
             if member is not None:
                 live = member.live
+                before = live.batch()
                 live.others = float(others.get(backend, 0))
                 live.in_flight_heard = own.get(backend, 0)
                 live.others_prefill = float(others_prefill.get(backend, 0))
                 live.prefill_heard = float(own_prefill.get(backend, 0))
                 live.peers = peers
+                if live.batch() != before:
+                    self._fleet.touched(backend)
         self._touched = touched
 
     def _take_scrapes(self, scrapes: Mapping[str, Scrape], told_at: float) -> None:
@@ -192,3 +198,4 @@ class Loads:
                     routed=said.in_flight,
                     at=at,
                 )
+                self._fleet.touched(backend)

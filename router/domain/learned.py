@@ -155,6 +155,14 @@ class Tail:
         below = table[cell]
         return below + (place - cell) * (table[cell + 1] - below)
 
+    def table(self) -> list[float]:
+        """`within` at each point; none while there are fewer than `ENOUGH`."""
+        if len(self._ring) < ENOUGH:
+            return []
+        if not self._fresh:
+            self._refresh()
+        return self._table
+
     def quantile(self, q: float) -> float:
         """The t at which `within` is q; for reports, since it searches."""
         low, high = -64.0, 64.0

@@ -30,7 +30,8 @@ class Ranking:
     """A decision in its raw form.
 
     `ordered` holds the choice first, then the fallbacks as `picker.order` puts them; `dropped` a code of `filters` for
-    each row; `shape` is what they were predicted and scored for.
+    each row; `shape` is what they were predicted and scored for. `partial`: of a large fleet, only those that were
+    looked at (`dispatch.large`) are in either.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Ranking:
         self.slo_infeasible = slo_infeasible
         self.panic = panic
         self.now = now
+        self.partial = False
 
 
 def shape_of(

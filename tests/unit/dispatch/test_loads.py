@@ -85,11 +85,15 @@ class _Member:
 
 
 class _Fleet:
-    """The two attributes of a fleet that loads read."""
+    """What loads know of a fleet."""
 
     def __init__(self, *backends: str) -> None:
         self.members = {name: _Member(Live()) for name in backends}
         self.version = 41
+        self.touched_backends: list[str] = []
+
+    def touched(self, backend: str) -> None:
+        self.touched_backends.append(backend)
 
 
 @dataclass

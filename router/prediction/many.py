@@ -1,0 +1,246 @@
+"""Forecasts of thousands of rows at once, for choosing which of them are worth one of their own (`predictor`).
+
+The same formulas, in vectors of single precision: what is left out is that corrections have bounds, and the age of
+shared state in the time that slots take to become free. A row is read when it was changed, never for a request.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from router.domain.estimates import Each, Estimates, Floats
+from router.domain.learned import PER_UNIT, POINTS, REACH
+from router.domain.length import Length
+from router.domain.rows import Row, Shape
+from router.prediction import coefficients as c
+from router.prediction.predictor import (
+    FRESH_S,
+    MAX_AGEING_S,
+    MAX_PACE,
+    MAX_VARIANCE,
+    MIN_PACE,
+    TPOT_AGEING,
+    TTFT_AGEING,
+)
+from router.prediction.sharing import PREFILL_FELT
+
+HALF = np.float32(0.5)
+
+
+class Many:
+    """The coefficients of rows, by the place of each row in `rows`."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.models = list(dict.fromkeys(row.model for row in rows))
+        number = {model: n for n, model in enumerate(self.models)}
+        self.model_of = np.array([number[row.model] for row in rows], dtype=np.intp)
+        self._at = np.zeros((c.COUNT, len(rows)), dtype=np.float32)
+        self._of: list[Floats] = list(self._at)
+        self._tables = np.zeros((0, POINTS), dtype=np.float32)
+        self._tabled: set[int] = set()
+        self._places: npt.NDArray[np.intp] | None = None
+        self._rates: dict[tuple[str, int], tuple[float, Floats]] = {}
+        # Of any of the rows; they only become more.
+        self._above: set[float] = set()
+        self._services: set[str] = set()
+        self._hourly = self._windows = self._preempted = False
+        for place in range(len(rows)):
+            self.put(place)
+
+    def put(self, place: int) -> None:
+        """Takes in a row that came into this place."""
+        row = self.rows[place]
+        if len(row.rates) > 1 or row.has_context_tiers:
+            above = {rate.above_tokens for table in row.rates.values() for rate in table} - {0.0}
+            if not above <= self._above:
+                self._above |= above
+                # By how many of the lengths a prompt exceeds, which is now counted otherwise.
+                self._rates.clear()
+            self._services |= row.rates.keys() - {""}
+        for (service, _), (tokens, rates) in self._rates.items():
+            rates[:, place] = _rates(row, service, tokens)
+        self._hourly |= row.per_hour
+        self._windows |= row.speed.window_s > 0.0
+        self._preempted |= row.preemptions_per_s > 0.0
+        self.read(place)
+
+    def read(self, place: int) -> None:
+        """Reads a row again."""
+        row = self.rows[place]
+        self._at[:, place] = c.coefficients(row)
+        table = row.learned.tail.table()
+        if table:
+            if not len(self._tables):
+                self._tables = np.zeros((len(self.rows), POINTS), dtype=np.float32)
+            self._tables[place] = table
+        if (place in self._tabled) != bool(table):
+            (self._tabled.add if table else self._tabled.discard)(place)
+            self._places = None
+
+    def estimate(self, shape: Shape, lengths: dict[str, Length], fresh: Each) -> Estimates:
+        """The estimates for a request; `fresh` are the prompt tokens that no cache holds, on all or on each."""
+        of = self._of
+        tokens = self._each([lengths[model].tokens for model in self.models])
+        context = shape.input_tokens + 0.5 * tokens
+        size = _log(context / 2000.0)
+
+        tpot0 = of[c.TPOT_CONTEXT_S] * context + of[c.TPOT_S]
+        if self._windows:
+            tpot0 += of[c.TPOT_WINDOW_S] * np.minimum(of[c.WINDOW], context)
+        tpot_mean = of[c.TPOT_W] + of[c.TPOT_W_SIZE] * size
+        tpot_var = of[c.TPOT_VAR] + of[c.TPOT_VAR_SIZE] * size + of[c.TPOT_VAR_SQUARE] * (size * size)
+        np.minimum(tpot_var, MAX_VARIANCE, out=tpot_var)
+        prefill = (of[c.SQUARE_S] * fresh + of[c.TOKEN_S]) * fresh
+        ttft_size = np.log((of[c.WAITING] + (fresh + 256.0)) * (1.0 / 2000.0))
+        ttft_var = of[c.TTFT_VAR] + of[c.TTFT_VAR_SIZE] * ttft_size + of[c.TTFT_VAR_SQUARE] * ttft_size * ttft_size
+        np.minimum(ttft_var, MAX_VARIANCE, out=ttft_var)
+        if shape.state_age_s > FRESH_S:
+            stale = min(MAX_AGEING_S, shape.state_age_s - FRESH_S)
+            ttft_var += TTFT_AGEING * stale
+            tpot_var += TPOT_AGEING * stale
+        tpot = tpot0 * np.exp(tpot_mean + 0.5 * tpot_var)
+        decode = tpot * tokens
+        pace = np.exp(of[c.TTFT_W] + of[c.TTFT_W_SIZE] * ttft_size)
+        median = (of[c.QUEUED] * decode + of[c.TTFT_S] + prefill) * pace
+        ttft = median * np.exp(0.5 * ttft_var)
+
+        out = Estimates(fresh_tokens=fresh, output_tokens=tokens, context=context, ttft_s=ttft, tpot_s=tpot)
+        out.work_s = prefill * np.minimum(np.maximum(pace, MIN_PACE), MAX_PACE)
+        out.decode_s = decode
+        after_first = decode - tpot
+        out.e2e_s = ttft + np.maximum(after_first, 0.0)
+        out.cost_usd = self._cost(shape, out)
+        if shape.explore:
+            out.tpot_sd = np.sqrt(tpot_var)
+        if shape.ttft_slo_s < math.inf:
+            t = _odds(shape.ttft_slo_s, median) / np.sqrt(ttft_var)
+            out.p_ttft = self._within(t)
+        if shape.tpot_slo_s < math.inf:
+            out.p_tpot = _p_within(shape.tpot_slo_s, tpot, tpot_var)
+        if shape.e2e_slo_s < math.inf:
+            spread = self._each([lengths[model].variance for model in self.models])
+            variance = ttft * ttft * (np.exp(ttft_var) - 1.0)
+            variance += after_first * after_first * (np.exp(tpot_var) - 1.0) + tpot * tpot * spread
+            out.p_e2e = _p_within(shape.e2e_slo_s, out.e2e_s, np.log(1.0 + variance / (out.e2e_s * out.e2e_s)))
+        return out
+
+    def energy_j(self, out: Estimates) -> Floats:
+        return self._of[c.WORK_J] * out.work_s + self._of[c.DECODE_J] * out.decode_s
+
+    def carbon_g(self, out: Estimates) -> Floats:
+        return self.energy_j(out) * self._of[c.G_PER_J]
+
+    def slowed_s(self, out: Estimates) -> Floats:
+        of = self._of
+        slope = of[c.SLOPE_CONTEXT_S] * out.context + of[c.SLOPE_S]
+        if self._windows:
+            slope += of[c.SLOPE_WINDOW_S] * np.minimum(of[c.WINDOW], out.context)
+        return of[c.OTHERS] * (slope * out.output_tokens + PREFILL_FELT * out.work_s)
+
+    def _each(self, values: list[float]) -> Each:
+        """Of each row, the value of its model."""
+        if len(values) == 1:
+            return values[0]
+        return np.array(values, dtype=np.float32)[self.model_of]
+
+    def _cost(self, shape: Shape, out: Estimates) -> Floats:
+        rates = self._rates_for(shape)
+        fresh = out.fresh_tokens
+        cached = shape.input_tokens - fresh
+        cost: Floats = rates[0] * fresh + rates[2] * out.output_tokens + rates[3]
+        if not isinstance(cached, float) or cached > 0.0:
+            cost += rates[1] * cached
+        of = self._of
+        if self._hourly:
+            cost += of[c.WORK_USD] * out.work_s + of[c.DECODE_USD] * out.decode_s
+        if self._preempted:
+            odds = np.expm1(np.minimum(20.0, of[c.PREEMPTIONS_PER_S] * out.e2e_s))
+            cost += odds * (cost + of[c.RESTART_USD])
+        return cost
+
+    def _rates_for(self, shape: Shape) -> Floats:
+        """Input, cached, output and request dollars of each row for the service and the length of a prompt."""
+        service = shape.service if shape.service in self._services else ""
+        if not service and not self._above:
+            return self._at[c.INPUT_USD : c.REQUEST_USD + 1]
+        # A row's rate may change above any of these lengths, and only there.
+        tier = sum(1 for tokens in self._above if shape.input_tokens > tokens)
+        known = self._rates.get((service, tier))
+        if known is None:
+            rates = np.array([_rates(row, service, shape.input_tokens) for row in self.rows], dtype=np.float32).T.copy()
+            known = self._rates[service, tier] = (shape.input_tokens, rates)
+        return known[1]
+
+    def _within(self, t: Floats) -> Floats:
+        """`Tail.within` of each row."""
+        if self._places is None:
+            self._places = np.array(sorted(self._tabled), dtype=np.intp)
+        places = self._places
+        if len(places) == len(self.rows):
+            return self._observed(t, places)
+        freedom = self._of[c.FREEDOM]
+        z = np.sqrt(freedom * np.log(1.0 + t * t / freedom)) * ((8.0 * freedom + 1.0) / (8.0 * freedom + 3.0))
+        p = _below(np.copysign(z, t))
+        if len(places):
+            p[places] = self._observed(t[places], places)
+        return p
+
+    def _observed(self, t: Floats, places: npt.NDArray[np.intp]) -> Floats:
+        """By the table of each, for which there are `ENOUGH` residuals."""
+        last = POINTS - 1
+        place = (t + REACH) * PER_UNIT
+        cell = np.minimum(np.maximum(place, 0.0), last - 1.0).astype(np.intp)
+        flat = self._tables.reshape(-1)
+        begin = places * POINTS + cell
+        low = flat[begin]
+        p: Floats = low + (place - cell) * (flat[begin + 1] - low)
+        outside = np.flatnonzero((place <= 0.0) | (place >= last))
+        if len(outside):
+            far, of = place[outside], places[outside]
+            below = self._tables[of, 0] * np.exp(np.minimum(far, 0.0) / PER_UNIT)
+            above = 1.0 - (1.0 - self._tables[of, last]) * np.exp(np.minimum(last - far, 0.0) / PER_UNIT)
+            p[outside] = np.where(far <= 0.0, below, above)
+        return p
+
+
+def _rates(row: Row, service: str, prompt_tokens: float) -> tuple[float, float, float, float]:
+    if row.per_hour:
+        return 0.0, 0.0, 0.0, 0.0
+    rate = row.rate(service, prompt_tokens)
+    return rate.input_usd, rate.cached_usd, rate.output_usd, row.request_usd
+
+
+def _log(value: Each) -> Each:
+    if isinstance(value, float):
+        return min(8.0, math.log(max(1e-3, value)))
+    return np.minimum(np.log(np.maximum(value, 1e-3)), 8.0)
+
+
+def _odds(limit: float, seconds: Floats) -> Floats:
+    """The logarithm of limit over seconds; hopeless where there is no time left."""
+    odds: Floats = np.log(seconds * (1.0 / max(limit, 1e-30)))
+    return -odds
+
+
+def _p_within(limit: float, mean: Floats, variance: Floats) -> Floats:
+    """`predictor.p_within` of each; `variance` of the logarithm."""
+    sd: Floats = np.sqrt(variance)
+    return _below(_odds(limit, mean) / sd + HALF * sd)
+
+
+def _below(z: Floats) -> Floats:
+    """`normal.below` of each."""
+    x = np.abs(z) * math.sqrt(0.5)
+    t = 1.0 / (1.0 + 0.5 * x)
+    series = t * 0.17087277 - 0.82215223
+    for term in (1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368):
+        series *= t
+        series += term
+    series *= t
+    series -= 1.26551223
+    tail = 0.5 * t * np.exp(series - x * x)
+    return np.where(z >= 0.0, 1.0 - tail, tail)
