@@ -48,6 +48,13 @@ ANCHORS = [
     Anchor("measured", 1 / 16.6e-3, "llama-3-70b", "h100-sxm-80", 4, 2.0, 8, 700),
     Anchor("measured", 1 / 22.4e-3, "llama-3-70b", "h100-sxm-80", 4, 2.0, 63, 700),
     Anchor("measured", 1 / 39.8e-3, "llama-3-70b", "h100-sxm-80", 4, 2.0, 255, 700),
+    Anchor("measured", 1 / 33.2e-3, "llama-3.1-405b", "h100-sxm-80", 8, 1.0, 8, 450),
+    Anchor("measured", 1 / 39.3e-3, "llama-3.1-405b", "h100-sxm-80", 8, 1.0, 63, 450),
+    Anchor("measured", 1 / 66.9e-3, "llama-3.1-405b", "h100-sxm-80", 8, 1.0, 255, 450),
+    Anchor("measured", 1 / 18.3e-3, "deepseek-r1", "mi355x", 8, 1.0, 64, 1536),
+    Anchor("measured", 1 / 7.6e-3, "qwen3.5-397b-a17b", "tpu-v7", 4, 1.0, 4, 1500),
+    Anchor("measured", 1 / 52.9e-3, "glm-4.7", "gaudi3", 8, 2.0, 1, 1500),
+    Anchor("measured", 1 / 160e-3, "glm-4.7", "gaudi3", 8, 2.0, 128, 1500),
     Anchor("estimated", 80, "smollm2-135m", "cpu-small", 1, 0.68),
 ]
 
@@ -97,12 +104,16 @@ def test_the_catalogue_knows_every_named_accelerator_and_model(shipped: Settings
         "a100-sxm-80", "h100-sxm-80", "h200-sxm-141", "b200-sxm-180", "gb200-nvl72", "mi300x", "mi325x", "mi355x",
         "l40s", "l4", "rtx4090", "gaudi3", "inferentia2", "trainium2", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e",
         "tpu-v7", "groq-lpu-v1", "cerebras-wse3", "maia100", "m2-ultra", "m3-max", "m4", "snapdragon-x-elite",
-        "cpu-small", "hosted",
+        "cpu-small", "hosted", "b300-sxm-288", "gb300-nvl72", "h20-96", "h100-pcie-80", "h100-nvl-94", "a10g", "a6000",
+        "rtx3090", "rtx5090", "mi210", "mi250x", "mi350x", "gaudi2", "trainium1", "trainium3", "m1", "m1-max",
     }  # fmt: skip
     assert set(shipped.catalogue.models) >= {
         "smollm2-135m", "phi-3-mini", "phi-4", "llama-3-8b", "llama-3.1-8b", "mixtral-8x7b", "llama-2-70b",
         "llama-3-70b", "llama-3.3-70b", "llama-4-maverick", "deepseek-r1", "gpt-oss-120b",
-        "qwen3-235b-a22b", "gpt-4", "gpt-4o", "gpt-5",
+        "qwen3-235b-a22b", "qwen3-8b", "qwen3-next-80b-a3b", "qwen3-coder-480b-a35b", "qwen3.5-397b-a17b", "glm-4.5",
+        "glm-4.7", "kimi-k2", "minimax-m2", "deepseek-v3", "deepseek-v3.1", "gpt-oss-20b", "gemma-2-27b", "gemma-3-12b",
+        "nemotron-nano-9b-v2", "command-r-35b", "yi-34b", "falcon-40b", "mistral-7b", "llama-4-scout", "gpt-4",
+        "gpt-4o", "gpt-5",
         "claude-3.5-sonnet", "claude-sonnet-4.5", "gemini-1.5-pro", "gemini-3-pro",
     }  # fmt: skip
 
