@@ -93,8 +93,8 @@ def lines(tables: Tables, data: Path, constants: dict[str, float]) -> Iterator[s
     yield (
         "MLPerf v5.1, which no constant was fitted to (efficiencies of AMD's accelerators in `hardware.yaml` rest in "
         "part on it): tokens a second of a device under each scenario's limit of TPOT, at the largest batch that "
-        "memory and limit allow. `tau` is Kendall's, 1 where every two accelerators are in the right order. Engines there are "
-        "tuned for months, so that most are faster than predicted.\n"
+        "memory and limit allow. `tau` is Kendall's, 1 where every two accelerators are in the right order. Engines "
+        "there are tuned for months, so that most are faster than predicted.\n"
     )
     yield from _table(
         ("model", "scenario", "accelerators", "tau", "predicted / measured"),
