@@ -72,7 +72,7 @@ class RuleGroup:
 
     def progress(self, replica: int, ask: Ask, choice: Choice, tokens: int) -> None: ...
 
-    def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002
+    def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002 - the protocol's signature
         here = self._replicas[replica]
         seen = here.seen[choice.backend]
         seen.own -= 1

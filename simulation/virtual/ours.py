@@ -155,15 +155,15 @@ class RouterGroup:
                 return Choice(forecast.row.id, p_ttft=forecast.p_ttft, promise=attempt)
         return None
 
-    def first_token(self, replica: int, ask: Ask, choice: Choice) -> None:  # noqa: ARG002
+    def first_token(self, replica: int, ask: Ask, choice: Choice) -> None:  # noqa: ARG002 - the protocol's signature
         _attempt(choice).take(Chunk(events=1))
 
-    def progress(self, replica: int, ask: Ask, choice: Choice, tokens: int) -> None:  # noqa: ARG002
+    def progress(self, replica: int, ask: Ask, choice: Choice, tokens: int) -> None:  # noqa: ARG002 - the protocol's signature
         attempt = _attempt(choice)
         if tokens > attempt.events:
             attempt.take(Chunk(events=tokens - attempt.events))
 
-    def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002
+    def finished(self, replica: int, ask: Ask, choice: Choice, served: Served, cached_tokens: int) -> None:  # noqa: ARG002 - the protocol's signature
         attempt = _attempt(choice)
         attempt.take(
             Chunk(
@@ -174,7 +174,7 @@ class RouterGroup:
         )
         attempt.close(OK)
 
-    def failed(self, replica: int, ask: Ask, choice: Choice, code: str, retry_after_s: float | None) -> None:  # noqa: ARG002
+    def failed(self, replica: int, ask: Ask, choice: Choice, code: str, retry_after_s: float | None) -> None:  # noqa: ARG002 - the protocol's signature
         kind: type[BackendError] = by_code()[code]
         _attempt(choice).close(code, kind("simulated", retry_after_s=retry_after_s))
 
@@ -241,7 +241,7 @@ def _attempt(choice: Choice) -> Attempt:
     return choice.promise
 
 
-def fastest(plan: Plan, forecasts: list[Forecast]) -> Forecast:  # noqa: ARG001
+def fastest(plan: Plan, forecasts: list[Forecast]) -> Forecast:  # noqa: ARG001 - as every pick
     """Least predicted latency, by the router's own predictor."""
     return min(forecasts, key=lambda f: f.e2e_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,7 +71,7 @@ class Policy(Protocol):
     def failed(self, ask: Ask, backend: SeenBackend, now: float) -> None: ...
 
 
-class Rule:
+class Rule(ABC):
     """A policy that learns nothing; others override what they need. `rng` draws its ties."""
 
     name = ""
@@ -78,13 +79,13 @@ class Rule:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str: ...
 
-    def begun(self, ask: Ask, backend: SeenBackend, now: float) -> None: ...
-    def first_token(self, ask: Ask, backend: SeenBackend, now: float, ttft_s: float) -> None: ...
-    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None: ...
-    def failed(self, ask: Ask, backend: SeenBackend, now: float) -> None: ...
+    def begun(self, ask: Ask, backend: SeenBackend, now: float) -> None: ...  # noqa: B027 - most learn nothing here
+    def first_token(self, ask: Ask, backend: SeenBackend, now: float, ttft_s: float) -> None: ...  # noqa: B027 - nor here
+    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None: ...  # noqa: B027 - nor here
+    def failed(self, ask: Ask, backend: SeenBackend, now: float) -> None: ...  # noqa: B027 - nor here
 
 
 class Choice:

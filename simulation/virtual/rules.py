@@ -30,7 +30,7 @@ class Random(Rule):
 
     name = "random"
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         return self.rng.choice(usable).id
 
 
@@ -43,7 +43,7 @@ class RoundRobin(Rule):
         super().__init__(rng)
         self._turn = rng.randrange(1_000)
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         self._turn += 1
         return usable[self._turn % len(usable)].id
 
@@ -53,7 +53,7 @@ class PowerOfTwo(Rule):
 
     name = "power-of-two"
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         if len(usable) == 1:
             return usable[0].id
         return min(self.rng.sample(usable, 2), key=lambda s: s.in_flight / s.max_concurrency).id
@@ -72,7 +72,7 @@ class PeakEwma(Rule):
         super().__init__(rng)
         self._ewma: dict[str, tuple[float, float]] = {}
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         if len(usable) == 1:
             return usable[0].id
         return min(self.rng.sample(usable, 2), key=lambda s: self._cost(s, now)).id
@@ -84,7 +84,7 @@ class PeakEwma(Rule):
         # It decays towards nothing while nothing is heard, so that a slow one is tried again.
         return value * math.exp(-(now - at) / EWMA_S) * (seen.in_flight + 1.0)
 
-    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002
+    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002 - the protocol's signature
         value, at = self._ewma.get(backend.id, (0.0, now))
         keep = math.exp(-(now - at) / EWMA_S)
         seen = served.e2e_s
@@ -103,7 +103,7 @@ class LiteLlmLatency(Rule):
         super().__init__(rng)
         self._ttft: dict[str, deque[float]] = {}
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         means = {s.id: self._mean(s.id) for s in usable}
         least = min(means.values())
         return self.rng.choice([name for name, mean in means.items() if mean <= least])
@@ -112,7 +112,7 @@ class LiteLlmLatency(Rule):
         seen = self._ttft.get(name)
         return sum(seen) / len(seen) if seen else 0.0
 
-    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002
+    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002 - the protocol's signature
         self._ttft.setdefault(backend.id, deque(maxlen=LATENCIES)).append(served.ttft_s)
 
 
@@ -125,7 +125,7 @@ class LiteLlmCost(Rule):
 
     name = "litellm-cost"
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         return min(usable, key=_per_token).id
 
 
@@ -147,7 +147,7 @@ class LlmD(Rule):
 
     name = "llm-d"
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         most = max(s.waiting for s in usable)
         least = min(s.waiting for s in usable)
         blocks = max(1.0, ask.input_tokens / BLOCK_TOKENS)
@@ -174,7 +174,7 @@ class Dynamo(Rule):
         self._decode: dict[str, float] = {}
         self._new: dict[int, float] = {}
 
-    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002
+    def choose(self, ask: Ask, usable: list[SeenBackend], now: float) -> str:  # noqa: ARG002 - the protocol's signature
         costs = {s.id: self._cost(s, ask) for s in usable}
         least = min(costs.values())
         return self.rng.choice([name for name, cost in costs.items() if cost <= least])
@@ -185,20 +185,20 @@ class Dynamo(Rule):
         prefill = self._prefill.get(seen.id, 0.0) + prompt - overlap
         return DYNAMO_OVERLAP * prefill + self._decode.get(seen.id, 0.0) + prompt
 
-    def begun(self, ask: Ask, backend: SeenBackend, now: float) -> None:  # noqa: ARG002
+    def begun(self, ask: Ask, backend: SeenBackend, now: float) -> None:  # noqa: ARG002 - the protocol's signature
         prompt = math.ceil(ask.input_tokens / DYNAMO_BLOCK)
         new = prompt - backend.cached_tokens(ask) // DYNAMO_BLOCK
         self._new[ask.number] = new
         self._prefill[backend.id] = self._prefill.get(backend.id, 0.0) + new
         self._decode[backend.id] = self._decode.get(backend.id, 0.0) + prompt
 
-    def first_token(self, ask: Ask, backend: SeenBackend, now: float, ttft_s: float) -> None:  # noqa: ARG002
+    def first_token(self, ask: Ask, backend: SeenBackend, now: float, ttft_s: float) -> None:  # noqa: ARG002 - the protocol's signature
         self._prefill[backend.id] -= self._new.pop(ask.number, 0.0)
 
-    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002
+    def finished(self, ask: Ask, backend: SeenBackend, now: float, served: Served) -> None:  # noqa: ARG002 - the protocol's signature
         self._decode[backend.id] -= math.ceil(ask.input_tokens / DYNAMO_BLOCK)
 
-    def failed(self, ask: Ask, backend: SeenBackend, now: float) -> None:  # noqa: ARG002
+    def failed(self, ask: Ask, backend: SeenBackend, now: float) -> None:  # noqa: ARG002 - the protocol's signature
         self._prefill[backend.id] -= self._new.pop(ask.number, 0.0)
         self._decode[backend.id] -= math.ceil(ask.input_tokens / DYNAMO_BLOCK)
 

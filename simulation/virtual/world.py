@@ -165,7 +165,7 @@ class _Request:
         record.ended += 1
         world.left -= 1
 
-    def failed(self, job: Job, code: str, retry_after_s: float | None) -> None:  # noqa: ARG002
+    def failed(self, job: Job, code: str, retry_after_s: float | None) -> None:  # noqa: ARG002 - the protocol's signature
         assert self._choice is not None  # noqa: S101 - only what was sent answers
         self._world.group.failed(self._replica, self._record.ask, self._choice, code, retry_after_s)
         self.begin()

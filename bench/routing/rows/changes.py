@@ -46,7 +46,7 @@ def changes(bench: Bench) -> list[Line]:
         for name, load in (("b200", 1.0), ("b200", 2.0), ("h100", 3.0))
     ]
     twins = _twins(whole)
-    lines.append(_line(bench, "one of two equal backends turns 3x slower, 3x", twins, "h100", Kind.SLOW, 3.0, 3.0))
+    lines.append(_line(bench, "one of two equal backends turns 3x slower, 1.5x", twins, "h100", Kind.SLOW, 3.0, 1.5))
     lines.append(_line(bench, "one of two equal backends turns 3x slower, 2x", twins, "h100", Kind.SLOW, 3.0, 2.0))
     lines.append(_line(bench, "groq's price doubles, hosted only", hosted, "groq", Kind.PRICE, 2.0, 1.0))
     return lines
@@ -112,13 +112,16 @@ def moving(records: Sequence[Record], name: str, at_s: float) -> Moved | None:
     if share - kept < LEAST:
         return None
     limit = kept + LEFT * (share - kept)
+    times = [r.ask.at_s - at_s for r in after if r.backend == name]
     sent = 0
     for place, record in enumerate(after):
         following = after[place : place + NEXT]
         if len(following) < NEXT:
             break
         if _share(following, name) <= limit:
-            return Moved(sent, record.ask.at_s - at_s)
+            # What it is sent among these beyond what it keeps is still of the old traffic.
+            late = sent + max(0, round(NEXT * (_share(following, name) - kept)))
+            return Moved(late, times[late - 1] if late else 0.0)
         sent += record.backend == name
     return Moved(float("inf"), float("inf"))
 

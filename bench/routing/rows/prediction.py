@@ -21,7 +21,13 @@ def prediction(bench: Bench) -> list[Line]:
     for figure in figures(bench.data):
         told = f"{figure.value:.3f}"
         lines.append(
-            Line(figure.what, told, figure.at_least, figure.stretch, verdict(told, figure.at_least, figure.stretch))
+            Line(
+                figure.what,
+                told,
+                figure.at_least,
+                figure.stretch,
+                verdict(told, figure.at_least, figure.stretch),
+            )
         )
     return lines
 

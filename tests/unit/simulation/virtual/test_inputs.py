@@ -46,16 +46,19 @@ def test_azure_and_mooncake_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_trace_is_named_with_its_line_and_column(tmp_path: Path, name: str, text: str, told: str) -> None:
+    """What was expected there is said too."""
     with pytest.raises(TraceError, match=told):
         read(write(tmp_path, name, text))
 
 
 def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """By its path and the reason."""
     with pytest.raises(TraceError, match=r"none\.csv: No such file"):
         read(tmp_path / "none.csv")
 
 
 def test_load_makes_the_same_requests_come_faster() -> None:
+    """Arrivals are divided, seven in ten are interactive, and the same seed draws the same."""
     asks = [Ask(n, float(n), 10, 10) for n in range(100)]
     fast = scaled(asks, load=4.0, interactive_share=0.7, seed=1)
 
@@ -65,6 +68,7 @@ def test_load_makes_the_same_requests_come_faster() -> None:
 
 
 def test_sections_are_numbered_and_timed_from_their_own_beginning() -> None:
+    """A section beyond the end wraps round, and is as long."""
     asks = [Ask(n, 2.0 * n, 10 + n, 10) for n in range(100)]
     part = section(asks, 1, 30)
 
@@ -73,6 +77,7 @@ def test_sections_are_numbered_and_timed_from_their_own_beginning() -> None:
 
 
 def test_an_event_is_read_as_it_is_written() -> None:
+    """Its kind, backend, amount and second."""
     assert parse("slow:h100:3@600", ["h100"]) == Event(Kind.SLOW, "h100", 3.0, 600.0)
     assert parse("dead:h100@5", ["h100"]) == Event(Kind.DEAD, "h100", 0.0, 5.0)
 
@@ -90,10 +95,12 @@ def test_an_event_is_read_as_it_is_written() -> None:
     ],
 )
 def test_a_wrong_event_is_named_with_what_it_may_be(text: str, told: str) -> None:
+    """With the event as it was written."""
     with pytest.raises(ValueError, match=told):
         parse(text, ["h100"])
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    """By its path."""
     with pytest.raises(TablesError, match=r"mlenergy_v3_llm\.csv: No such file"):
         load(tmp_path)

@@ -45,6 +45,7 @@ def test_what_was_not_measured_says_so() -> None:
 
 
 def test_the_command_prints_a_table() -> None:
+    """A line for each policy, and where the truth comes from."""
     result = CliRunner().invoke(
         main,
         [*RIGHT, "--policy", "router", "--policy", "random", "--limit", "60", "--load", "2", "--workers", "1"],
@@ -67,6 +68,7 @@ def test_the_command_prints_a_table() -> None:
     ],
 )
 def test_a_wrong_option_is_named(options: list[str], told: str) -> None:
+    """With its value, and what it may be; exit code 2."""
     right = [
         "simulate",
         "--trace",

@@ -54,6 +54,7 @@ def test_equal_seeds_give_equal_runs(policy: str) -> None:
 
 
 def test_another_seed_gives_another_run() -> None:
+    """Errors of the model and noise are drawn anew."""
     told = scenario(60)
     assert facts(run(told, POLICIES[ROUTER])) != facts(run(replace(told, seed=1), POLICIES[ROUTER]))
 
@@ -68,6 +69,7 @@ def test_a_backend_that_died_serves_nothing_more() -> None:
 
 
 def test_a_backend_that_joins_serves_from_then_on_only() -> None:
+    """Nothing is sent to it before."""
     records = run(scenario(300, rate=8.0, events=(Event(Kind.JOIN, "fast", 0.0, 10.0),)), POLICIES["round-robin"])
 
     assert min(r.sent_s for r in records if r.backend == "fast") >= 10.0
@@ -82,6 +84,7 @@ def test_a_limit_per_minute_holds_whatever_is_sent() -> None:
 
 
 def test_a_slower_backend_takes_longer_from_then_on() -> None:
+    """Its answers from then on take three times as long, earlier ones as long as ever."""
     well = run(scenario(80, rate=0.2), POLICIES["litellm-cost"])
     sick = run(scenario(80, rate=0.2, events=(Event(Kind.SLOW, "fast", 3.0, 100.0),)), POLICIES["litellm-cost"])
     pairs = [(a, b) for a, b in zip(well, sick, strict=True) if a.backend == b.backend == "fast"]
