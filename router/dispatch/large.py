@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from router.dispatch.fleet import Fleet
-from router.domain.estimates import Each, Estimates
 from router.domain.length import Length
 from router.domain.request import RequestProfile
-from router.domain.rows import Forecast, Row, Shape
+from router.domain.rows import Row, Shape
+from router.prediction.estimates import Each, Estimates
 from router.prediction.many import Many
 from router.prediction.predictor import forecasts
 from router.scheduling import scheduler
@@ -33,7 +33,7 @@ LOOKED_AT = 64
 WIDER = 4
 # So much worse than an estimate of what was left out may be what was found: estimates are that good, and better.
 TOLERANCE = 0.02
-ROUND_S = 2.0
+ROUND_S = 4.0
 READ_AT_ONCE = 256
 MOST_NAMES = 16
 
@@ -47,11 +47,11 @@ class Crowd:
         self._read_at = now
         self._next = 0
         self._turn = 0
-        self._make()
+        self._make(now)
 
-    def _make(self) -> None:
+    def _make(self, now: float) -> None:
         self._many = Many(self.rows)
-        self._facts = Facts(self.rows)
+        self._facts = Facts(self.rows, now)
         self._places: dict[str, list[int]] = {}
         for place, row in enumerate(self.rows):
             self._places.setdefault(row.id, []).append(place)
@@ -59,37 +59,37 @@ class Crowd:
     def follow(self, rows: list[Row], now: float) -> None:
         """Takes over what has changed since the last request; `rows` is the same list unless the fleet has changed."""
         if rows is not self.rows:
-            self._replace(rows)
+            self._replace(rows, now)
         if self.changed:
             # A beat may tell of thousands at once; the rest is read with the next requests.
             for _ in range(min(READ_AT_ONCE, len(self.changed))):
                 for place in self._places.get(self.changed.pop(), ()):
-                    self._read(place)
+                    self._read(place, now)
         count = len(rows)
         due = min(READ_AT_ONCE, int(count * (now - self._read_at) / ROUND_S))
         if due > 0:
             self._read_at = now
             for place in range(self._next, self._next + due):
-                self._read(place % count)
+                self._read(place % count, now)
             self._next = (self._next + due) % count
 
-    def _replace(self, rows: list[Row]) -> None:
+    def _replace(self, rows: list[Row], now: float) -> None:
         before, self.rows = self.rows, rows
         if len(before) != len(rows) or any(
             old is not row and (old.id, old.model) != (row.id, row.model) for old, row in zip(before, rows, strict=True)
         ):
-            self._make()
+            self._make(now)
             return
         self._many.rows = self._facts.rows = rows
         for place, row in enumerate(rows):
             if before[place] is not row:
                 self._many.put(place)
-                self._facts.put(place)
+                self._facts.put(place, now)
         self._facts.settle()
 
-    def _read(self, place: int) -> None:
+    def _read(self, place: int, now: float) -> None:
         self._many.read(place)
-        self._facts.read(place)
+        self._facts.read(place, now)
 
     def rank(
         self,
@@ -124,17 +124,20 @@ class Crowd:
             ranking = look(sorted(self._at(want.only)))
             return ranking if ranking.ordered else None
         facts, count = self._facts, LOOKED_AT
-        seen = self._estimate(shape, weights, {model: length_of(model, shape) for model in self._many.models})
+        lengths = {model: length_of(model, shape) for model in self._many.models}
+        seen = self._estimate(shape, weights, lengths)
         stake = facts.stake_usd(seen, shape, weights)
-        rank = facts.rank_usd(stake, seen, shape, weights)
-        rank[facts.out(want, self._at(want.excluded), shape.now)] = math.inf
+        out = facts.out(want, self._at(want.excluded), shape.now)
         self._turn += 1
         while count < len(self.rows):
+            rank = facts.rank_usd(stake, seen, shape, weights, out, count=count)
             places, beyond = choose(facts, rank, stake, seen, shape, count=count, turn=self._turn)
             ranking = look(places.tolist())
             ordered = ranking.ordered
             if ordered and not ranking.panic and (len(ordered) > SORTED or beyond == math.inf):
-                best = min(ordered, key=_rank_usd)
+                best = ordered[0]
+                if len(ordered) > 1 and ordered[1].rank_usd < best.rank_usd:
+                    best = ordered[1]
                 if best.rank_usd <= beyond + TOLERANCE * abs(best.objective_usd):
                     return ranking
             if beyond == math.inf:
@@ -154,7 +157,9 @@ class Crowd:
                 for place in self._places.get(backend, ()):
                     each[place] = max(0.0, shape.input_tokens - tokens)
             fresh = each
-        seen = many.estimate(shape, lengths, fresh)
+        # What is hopeless overflows to probability zero.
+        with np.errstate(over="ignore"):
+            seen = many.estimate(shape, lengths, fresh)
         if weights.usd_per_joule > 0.0:
             seen.energy_j = many.energy_j(seen)
         if weights.usd_per_g_co2 > 0.0:
@@ -195,7 +200,3 @@ class Draw:
         if self._drawn < 0.0:
             self._drawn = self._uniform()
         return self._drawn
-
-
-def _rank_usd(forecast: Forecast) -> float:
-    return forecast.rank_usd

@@ -48,8 +48,11 @@ DECODE_J: Final = 30
 G_PER_J: Final = 31
 PREEMPTIONS_PER_S: Final = 32
 RESTART_USD: Final = 33
+# Of Student's t while little was observed (`learned.within`): its degrees of freedom, one over them, and a factor.
 FREEDOM: Final = 34
-COUNT: Final = 35
+PER_FREEDOM: Final = 35
+NEARLY_ONE: Final = 36
+COUNT: Final = 37
 
 
 def coefficients(row: Row) -> tuple[float, ...]:
@@ -58,6 +61,7 @@ def coefficients(row: Row) -> tuple[float, ...]:
     batch = live.batch()
     waiting = live.prefilling()
     slots = row.max_concurrency
+    freedom = len(learned.tail) + 3.0
     decoding = min(batch + 1.0, slots)
     load = min(8.0, math.log(max(1e-3, (batch + 1.0) / 32.0)))
     touched = 1.0
@@ -112,5 +116,7 @@ def coefficients(row: Row) -> tuple[float, ...]:
         row.grid.g_per_joule,
         row.preemptions_per_s,
         row.restart_usd,
-        len(learned.tail) + 3.0,
+        freedom,
+        1.0 / freedom,
+        (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0),
     )

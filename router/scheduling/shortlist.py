@@ -8,13 +8,12 @@ scored and ordered exactly as in a small fleet, so that this only decides who is
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-from router.domain.estimates import Estimates, Floats
 from router.domain.prefix_cache import BLOCK_TOKENS
 from router.domain.quality import Quality
 from router.domain.rows import Row, Shape
@@ -34,29 +33,54 @@ from router.scheduling.objective import (
 )
 from router.scheduling.picker import KAPPA, TIE_SHARE
 
+Floats = npt.NDArray[np.floating[Any]]
+Each = float | Floats
+Flags = npt.NDArray[np.bool_]
 Exact = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 # Of near-ties beyond what is looked at, as many get their turn with each request.
 TURNS: Final = 16
 # Single precision tells no smaller probability from none.
 LEAST_LIKELY: Final = 1e-37
+# How long a limit that is used up is taken to be so, unless the row is read again.
+FILLS_UP_S: Final = 1.0
 ENDLESS: Final = 1 << 62
+INFINITE: Final = np.float32(math.inf)
+
+
+class Estimates(Protocol):
+    """What the objective is made of, for all rows, as in `Forecast`; a number where it is the same for all."""
+
+    fresh_tokens: Each
+    output_tokens: Each
+    ttft_s: Floats
+    tpot_sd: Floats
+    e2e_s: Floats
+    cost_usd: Floats
+    p_ttft: Each
+    p_tpot: Each
+    p_e2e: Each
+    energy_j: Each
+    carbon_g: Each
+    slowed_s: Each
+
+    def likely(self) -> Each:
+        """P(every objective is met)."""
 
 
 class Facts:
     """What filters and objective read of each row, by the place of the row in `rows`."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], now: float) -> None:
         count = len(rows)
         self.rows = rows
-        self._out = np.zeros(count, dtype=np.bool_)
-        self._until = np.zeros(count)
-        self._joined = np.zeros(count)
-        self._batch = np.zeros(count, dtype=np.float32)
-        self._slots = np.ones(count, dtype=np.float32)
-        self._answers = np.zeros(count, dtype=np.float32)
-        self._full = np.zeros(count, dtype=np.bool_)
-        self._failing = np.zeros(count, dtype=np.float32)
+        self._flags = np.zeros((2, count), dtype=np.bool_)
+        self._out, self._full = self._flags
+        self._load = np.zeros((4, count), dtype=np.float32)
+        self._batch, self._slots, self._answers, self._failing = self._load
+        # Seconds on a clock need more digits.
+        self._times = np.zeros((2, count))
+        self._until, self._joined = self._times
         self._newest = -math.inf
         self._privacy = np.zeros(count, dtype=np.int64)
         self._capabilities = np.zeros(count, dtype=np.int64)
@@ -68,10 +92,10 @@ class Facts:
         self._qualities: dict[Quality, int] = {}
         self._lots: Lots | None = None
         for place in range(count):
-            self.put(place)
+            self.put(place, now)
         self.settle()
 
-    def put(self, place: int) -> None:
+    def put(self, place: int, now: float) -> None:
         """Takes in a row that came into this place; `settle` is to follow."""
         row = self.rows[place]
         self._privacy[place] = row.privacy
@@ -80,7 +104,7 @@ class Facts:
         self._unknown[place] = not row.price_known
         self._region[place] = self._regions.setdefault(row.region, len(self._regions))
         self._quality[place] = self._qualities.setdefault(row.quality, len(self._qualities))
-        self.read(place)
+        self.read(place, now)
 
     def settle(self) -> None:
         """What all rows have in common."""
@@ -89,7 +113,7 @@ class Facts:
         self._least_context = int(self._context.min())
         self._common = int(np.bitwise_and.reduce(self._capabilities))
 
-    def read(self, place: int) -> None:
+    def read(self, place: int, now: float) -> None:
         """Reads again what changes by the second."""
         row = self.rows[place]
         live = row.live
@@ -97,29 +121,21 @@ class Facts:
         until = max(live.limited_until, live.open_until)
         if live.requests_left < 1.0:
             until = max(until, live.requests_left_until)
-        self._until[place] = until
-        self._out[place] = (
-            not row.usable
-            or row.drained
-            or row.ejected
-            or live.ejected
-            or row.warming
-            or live.warming
-            or live.half_open
-            or 0.0 <= live.limit_requests < 1.0
-            or 0.0 <= live.limit_tokens < 1.0
-        )
-        self._joined[place] = live.joined_at
-        self._newest = max(self._newest, live.joined_at)
-        self._batch[place] = batch
-        self._slots[place] = row.max_concurrency
-        self._answers[place] = row.learned.observations
-        # As in a fleet where nobody is new: that goes by the time of each request.
-        self._full[place] = crowded(row, batch, math.inf, trying=True)
+        if 0.0 <= live.limit_requests < 1.0 or 0.0 <= live.limit_tokens < 1.0:
+            until = max(until, now + FILLS_UP_S)
+        out = not row.usable or row.drained or row.ejected or row.warming
+        out = out or live.ejected or live.warming or live.half_open
+        joined = live.joined_at
+        self._newest = max(self._newest, joined)
         failing = live.failure_rate
-        self._failing[place] = min(1.0, failing + 0.2) if row.suspect else failing
+        if row.suspect:
+            failing = min(1.0, failing + 0.2)
+        # As where nobody is new: that goes by the time of each request.
+        self._flags[:, place] = (out, crowded(row, batch, math.inf, trying=True))
+        self._load[:, place] = (batch, row.max_concurrency, row.learned.observations, failing)
+        self._times[:, place] = (until, joined)
 
-    def out(self, want: Constraints, excluded: list[int], now: float) -> npt.NDArray[np.bool_]:
+    def out(self, want: Constraints, excluded: list[int], now: float) -> Flags:
         """True for what the filters would drop; not all that they drop, and more than that by some seconds."""
         out = self._out | (self._until > now)
         if want.privacy > self._least_privacy:
@@ -159,32 +175,46 @@ class Facts:
             stake += weights.usd_per_slo_miss * (1.0 - likely)
         return stake
 
-    def rank_usd(self, stake: Floats, seen: Estimates, shape: Shape, weights: Weights) -> Exact:
-        """`Forecast.rank_usd` of each row."""
-        rank = stake.astype(np.float64)
-        if weights.usd_per_error > 0.0:
-            rank += weights.usd_per_error * self._failing
+    def rank_usd(
+        self, stake: Floats, seen: Estimates, shape: Shape, weights: Weights, out: Flags, *, count: int
+    ) -> Floats | Exact:
+        """`Forecast.rank_usd` of each row, infinite for what is out.
+
+        Where more than `count` meet every objective and have room, it is infinite for all others as well: they come
+        after these, and telling tiers apart takes twice the digits and twice the time.
+        """
+        rank: Floats = stake + weights.usd_per_error * self._failing
         if weights.usd_per_quality > 0.0:
             worse = [weights.usd_per_quality * (1.0 - quality.of(shape.quality_task)) for quality in self._qualities]
-            rank += worse[0] if len(worse) == 1 else np.array(worse)[self._quality]
-        tiers: list[Exact] = []
+            rank += worse[0] if len(worse) == 1 else np.array(worse, dtype=np.float32)[self._quality]
+        crowded_now = self.crowded(shape)
+        good = out | crowded_now
+        np.logical_not(good, out=good)
+        for p, wanted in (
+            (seen.p_ttft, shape.ttft_probability),
+            (seen.p_tpot, shape.tpot_probability),
+            (seen.p_e2e, shape.e2e_probability),
+        ):
+            if not isinstance(p, float):
+                good &= p >= wanted
+        if np.count_nonzero(good) > count:
+            return np.where(good, rank, INFINITE)
+        exact = rank.astype(np.float64)
+        late = np.zeros(len(rank))
         if not isinstance(seen.p_e2e, float):
-            tiers.append(np.where(seen.p_e2e < shape.e2e_probability, TIER_USD, 0.0))
+            late[seen.p_e2e < shape.e2e_probability] = TIER_USD
         if not isinstance(seen.p_tpot, float):
-            tiers.append(np.where(seen.p_tpot < shape.tpot_probability, 2.0 * TIER_USD, 0.0))
-        late = tiers[0] if len(tiers) == 1 else np.maximum(*tiers) if tiers else None
+            late[seen.p_tpot < shape.tpot_probability] = 2.0 * TIER_USD
         if not isinstance(seen.p_ttft, float):
+            steps = np.floor(np.log(np.maximum(seen.likely(), LEAST_LIKELY)) * (-1.0 / STEP_LOG))
             hopeless = seen.p_ttft < shape.ttft_probability
-            if hopeless.any():
-                steps = np.floor(np.log(np.maximum(seen.likely(), LEAST_LIKELY)) * (-1.0 / STEP_LOG))
-                surcharge = HOPELESS * TIER_USD + steps * STEP_USD
-                late = np.where(hopeless, surcharge, 0.0 if late is None else late)
-        if late is not None:
-            rank += late
-        rank += self.crowded(shape) * CROWDED_USD
-        return rank
+            late[hopeless] = HOPELESS * TIER_USD + steps[hopeless] * STEP_USD
+        exact += late
+        exact[crowded_now] += CROWDED_USD
+        exact[out] = math.inf
+        return exact
 
-    def crowded(self, shape: Shape) -> npt.NDArray[np.bool_]:
+    def crowded(self, shape: Shape) -> Flags:
         """`objective.crowded` of each row."""
         if shape.now - self._newest >= SLOW_START_S:
             return self._full
@@ -225,7 +255,7 @@ class Lots:
 
 
 def choose(
-    facts: Facts, rank: Exact, stake: Floats, seen: Estimates, shape: Shape, *, count: int, turn: int
+    facts: Facts, rank: Floats | Exact, stake: Floats, seen: Estimates, shape: Shape, *, count: int, turn: int
 ) -> tuple[Places, float]:
     """The places of about `count` rows to look at, in order, and the rank of the best that is left out.
 
