@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from router.clock import Clock
@@ -35,15 +35,61 @@ LARGE = 256
 NO_QUEUE_S = 1.0
 
 
-@dataclass(slots=True)
 class Plan:
-    """A decision with what carrying it out needs."""
+    """A decision with what carrying it out needs.
 
-    profile: RequestProfile
-    workload: WorkloadClass
-    shape: Shape
-    ranking: Ranking
-    decision: Decision
+    `attempts` is how many backends may be tried, `version` and `age_s` are the snapshot's, `time_s` is what deciding
+    took, `at` the time at which that was done.
+    """
+
+    __slots__ = ("_decision", "age_s", "at", "attempts", "profile", "ranking", "shape", "time_s", "version", "workload")
+
+    def __init__(
+        self,
+        *,
+        profile: RequestProfile,
+        workload: WorkloadClass,
+        shape: Shape,
+        ranking: Ranking,
+        attempts: int,
+        version: int,
+        age_s: float,
+        time_s: float,
+        at: float,
+    ) -> None:
+        self.profile = profile
+        self.workload = workload
+        self.shape = shape
+        self.ranking = ranking
+        self.attempts = attempts
+        self.version = version
+        self.age_s = age_s
+        self.time_s = time_s
+        self.at = at
+        self._decision: Decision | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """In the form that callers read, made when the first one does."""
+        if self._decision is None:
+            ordered = self.ranking.ordered
+            self._decision = Decision(
+                id=self.profile.request_id,
+                ranked=(reporting.candidate(ordered[0]),) if ordered else (),
+                fallbacks=tuple([f.row.id for f in ordered[1 : self.attempts]]),
+                slo_infeasible=self.ranking.slo_infeasible,
+                snapshot_version=self.version,
+                snapshot_age_s=self.age_s,
+                workload_class=self.workload.name,
+                max_attempts=self.attempts,
+                decision_time_s=self.time_s,
+                decided_at=self.at,
+            )
+        return self._decision
+
+    @decision.setter
+    def decision(self, decision: Decision) -> None:
+        self._decision = decision
 
 
 class Decider:
@@ -120,21 +166,17 @@ class Decider:
             shape.cached_on, shape.cached_tokens = cached_on, 0.0
             shape.seed = profile.session_key or self._affinity.seed(profile, cached_on)
         ranking = self._rank(profile, shape, avoid)
-        attempts = min(profile.max_attempts or workload.max_attempts, MAX_ATTEMPTS)
-        ordered = ranking.ordered
-        decision = Decision(
-            id=profile.request_id,
-            ranked=(reporting.candidate(ordered[0]),) if ordered else (),
-            fallbacks=tuple([f.row.id for f in ordered[1:attempts]]),
-            slo_infeasible=ranking.slo_infeasible,
-            snapshot_version=self._fleet.version,
-            snapshot_age_s=age_s,
-            workload_class=workload.name,
-            max_attempts=attempts,
-            decision_time_s=self._clock.monotonic() - started,
-            decided_at=self._clock.time(),
+        plan = Plan(
+            profile=profile,
+            workload=workload,
+            shape=shape,
+            ranking=ranking,
+            attempts=min(profile.max_attempts or workload.max_attempts, MAX_ATTEMPTS),
+            version=self._fleet.version,
+            age_s=age_s,
+            time_s=self._clock.monotonic() - started,
+            at=self._clock.time(),
         )
-        plan = Plan(profile=profile, workload=workload, shape=shape, ranking=ranking, decision=decision)
         if profile.explain:
             plan.decision = self.full(plan)
         return plan

@@ -114,7 +114,7 @@ class Director:
         self._decisions.begin()
         plan = self._decider.plan(profile)
         caught = self._decisions.catch(plan, profile)
-        self._metrics.decision.observe(plan.decision.decision_time_s)
+        self._metrics.decision.observe(plan.time_s)
         return plan, caught
 
     def _require(self, plan: Plan, ticket: Ticket) -> Plan:
@@ -190,7 +190,7 @@ class Director:
             self._decisions.record(caught, attempts, None, attempts[-1].result if attempts else "CANCELLED")
 
         ttl = self._fleet.policies.dispatch.pick_ttl_s
-        offered = ordered[: plan.decision.max_attempts]
+        offered = ordered[: plan.attempts]
         self._picks.add(
             profile.request_id,
             attempt,

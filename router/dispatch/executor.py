@@ -130,7 +130,7 @@ class Executor:
         self, queue: list[Forecast], plan: Plan, attempts: list[AttemptOutcome], error: BackendError
     ) -> Attempt | None:
         """The next attempt, if attempts, budget and candidates are left."""
-        if len(attempts) >= plan.decision.max_attempts:
+        if len(attempts) >= plan.attempts:
             return None
         tried = {a.backend for a in attempts}
         window = 0

@@ -97,7 +97,7 @@ class _Bench:
         )
         self._fleet = self._made(self._snapshot)
         self._own = [row for rows in self._fleet.served().values() for row in rows if row.id == target]
-        age_s = plan.decision.snapshot_age_s
+        age_s = plan.age_s
         self._decider = Decider(
             fleet=self._fleet,
             lengths=lengths,
