@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import random
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ import msgspec
 
 from backends import registry
 from backends.http.transport import FastTransport
+from bench import decision_state
 from bench.decision_job import Sizes, Times
 from router.clock import SystemClock
 from router.dispatch.decider import Decider
@@ -28,14 +31,18 @@ from router.domain.fleet import Backend, ServedModel
 from router.domain.policies import Policies
 from router.domain.pricing import Price, book_of
 from router.domain.request import RequestProfile, Slo
+from router.domain.rows import Row
 from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
-from router.scheduling import scheduler
+from router.scheduling import reporting, scheduler
 from router.settings import Settings, load
 
 ASKED = "llama-3.1-8b"
 OTHER = "llama-3.3-70b"
 VARIANTS = 16
+# What each backend has answered before, and the requests that are on their way while it is decided.
+ANSWERS = 20
+RUNNING = 64
 
 
 def snapshot(settings: Settings, sizes: Sizes) -> FleetSnapshot:
@@ -106,15 +113,21 @@ def measure(settings: Settings, policies: Policies, sizes: Sizes) -> Times:
     rng = random.Random(11)
     for member in fleet.members.values():
         member.live.in_flight = rng.randrange(40)
+    for learned in fleet.beliefs():
+        decision_state.teach(learned, rng, ANSWERS)
     decider = Decider(fleet=fleet, lengths=OutputLength(), clock=clock, uniform=rng.random, age=lambda: 0.0)
     asked = questions()
 
-    def plan() -> None:
-        for profile in asked:
-            decider.plan(profile)
+    # Of a large fleet only some are looked at, but all of them where somebody wants to see them.
+    candidates = len(decider.full(decider.plan(asked[0])).ranked)
+    plan_us = _median_us(fleet, decider, asked, sizes.seconds)
+    plans = [decider.plan(profile) for profile in asked]
 
-    candidates = len(decider.plan(asked[0]).ranking.ordered)
-    plan_us = repeat(plan, sizes.seconds) / VARIANTS
+    def told() -> None:
+        for plan in plans:
+            reporting.candidate(plan.ranking.ordered[0])
+
+    told_us = repeat(told, sizes.seconds / 4.0) / VARIANTS
     state = [made]
 
     def one_price() -> None:
@@ -125,7 +138,34 @@ def measure(settings: Settings, policies: Policies, sizes: Sizes) -> Times:
         state[0] = with_one_price(state[0])
 
     price_us = repeat(one_price, sizes.seconds) - repeat(only_the_change, sizes.seconds / 4.0)
-    return Times(plan_us=plan_us, snapshot_us=snapshot_us, price_us=max(0.0, price_us), candidates=candidates)
+    return Times(
+        plan_us=plan_us,
+        snapshot_us=snapshot_us,
+        price_us=max(0.0, price_us),
+        candidates=candidates,
+        told_us=told_us,
+    )
+
+
+def _median_us(fleet: Fleet, decider: Decider, asked: list[RequestProfile], seconds: float) -> float:
+    """The median CPU microseconds of a decision while each sends a request there, and the one of some time ago ends."""
+    spent: list[float] = []
+    running: deque[Row] = deque()
+    until = time.process_time() + seconds
+    while time.process_time() < until or not spent:
+        for profile in asked:
+            started = time.process_time()
+            plan = decider.plan(profile)
+            spent.append(time.process_time() - started)
+            row = plan.ranking.ordered[0].row
+            row.live.in_flight += 1
+            fleet.touched(row.id)
+            running.append(row)
+            if len(running) > RUNNING:
+                ended = running.popleft()
+                ended.live.in_flight -= 1
+                fleet.touched(ended.id)
+    return statistics.median(spent) * 1e6
 
 
 def repeat(call: Callable[[], None], seconds: float) -> float:
@@ -144,8 +184,9 @@ def main(config: Path) -> None:
     sys.stdout.write(msgspec.json.encode(here).decode() + "\n")
     sys.stdout.flush()
     for line in sys.stdin.buffer:
-        times = measure(settings, settings.policies, msgspec.json.decode(line, type=Sizes))
-        sys.stdout.write(msgspec.json.encode(times).decode() + "\n")
+        sizes = msgspec.json.decode(line, type=Sizes)
+        said = decision_state.measure(sizes.backends) if sizes.state else measure(settings, settings.policies, sizes)
+        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
         sys.stdout.flush()
 
 
