@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from router.domain.learned import PER_UNIT, POINTS, REACH
 from router.domain.length import Length
@@ -39,9 +38,11 @@ class Many:
         self.model_of = np.array([number[row.model] for row in rows], dtype=np.intp)
         self._at = np.zeros((c.COUNT, len(rows)), dtype=np.float32)
         self._of: list[Floats] = list(self._at)
-        self._tables = np.zeros((0, POINTS), dtype=np.float32)
-        self._tabled: set[int] = set()
-        self._places: npt.NDArray[np.intp] | None = None
+        # Of what was observed of each, and the share that lies beyond; only where enough was.
+        self._tables: Floats | None = None
+        self._beyond = np.zeros(len(rows), dtype=np.float32)
+        self._tabled = np.zeros(len(rows), dtype=np.bool_)
+        self._seen: list[list[float] | None] = [None] * len(rows)
         self._rates: dict[tuple[str, int], tuple[float, Floats]] = {}
         # Of any of the rows; they only become more.
         self._above: set[float] = set()
@@ -72,13 +73,15 @@ class Many:
         row = self.rows[place]
         self._at[:, place] = c.coefficients(row)
         table = row.learned.tail.table()
+        if table is self._seen[place]:
+            return
+        self._seen[place] = table
+        self._tabled[place] = bool(table)
         if table:
-            if not len(self._tables):
+            if self._tables is None:
                 self._tables = np.zeros((len(self.rows), POINTS), dtype=np.float32)
             self._tables[place] = table
-        if (place in self._tabled) != bool(table):
-            (self._tabled.add if table else self._tabled.discard)(place)
-            self._places = None
+            self._beyond[place] = 1.0 - table[-1]
 
     def estimate(self, shape: Shape, lengths: dict[str, Length], fresh: Each) -> Estimates:
         """The estimates for a request; `fresh` are the prompt tokens that no cache holds, on all or on each."""
@@ -122,8 +125,7 @@ class Many:
         ttft *= median
 
         out = Estimates(fresh_tokens=fresh, output_tokens=tokens, context=context, ttft_s=ttft, tpot_s=tpot)
-        np.minimum(pace, MAX_PACE, out=pace)
-        np.maximum(pace, MIN_PACE, out=pace)
+        np.clip(pace, MIN_PACE, MAX_PACE, out=pace)
         prefill *= pace
         out.work_s, out.decode_s = prefill, decode
         after_first = decode - tpot
@@ -203,11 +205,13 @@ class Many:
 
     def _within(self, t: Floats) -> Floats:
         """`Tail.within` of each row."""
-        if self._places is None:
-            self._places = np.array(sorted(self._tabled), dtype=np.intp)
-        places = self._places
-        if len(places) == len(self.rows):
-            return self._observed(t, places)
+        if self._tables is None:
+            return self._student(t)
+        observed = self._observed(t, self._tables)
+        return observed if self._tabled.all() else np.where(self._tabled, observed, self._student(t))
+
+    def _student(self, t: Floats) -> Floats:
+        """While little was observed."""
         of = self._of
         z = t * t
         z *= of[c.PER_FREEDOM]
@@ -216,26 +220,23 @@ class Many:
         z *= of[c.FREEDOM]
         np.sqrt(z, out=z)
         z *= of[c.NEARLY_ONE]
-        p = _below(np.copysign(z, t, out=z))
-        if len(places):
-            p[places] = self._observed(t[places], places)
-        return p
+        return _below(np.copysign(z, t, out=z))
 
-    def _observed(self, t: Floats, places: npt.NDArray[np.intp]) -> Floats:
-        """By the table of each, for which there are `ENOUGH` residuals."""
-        last = POINTS - 1
-        place = (t + REACH) * PER_UNIT
-        cell = np.minimum(np.maximum(place, 0.0), last - 1.0).astype(np.intp)
-        flat = self._tables.reshape(-1)
-        begin = places * POINTS + cell
-        low = flat[begin]
-        p: Floats = low + (place - cell) * (flat[begin + 1] - low)
-        outside = np.flatnonzero((place <= 0.0) | (place >= last))
-        if len(outside):
-            far, of = place[outside], places[outside]
-            below = self._tables[of, 0] * np.exp(np.minimum(far, 0.0) / PER_UNIT)
-            above = 1.0 - (1.0 - self._tables[of, last]) * np.exp(np.minimum(last - far, 0.0) / PER_UNIT)
-            p[outside] = np.where(far <= 0.0, below, above)
+    def _observed(self, t: Floats, tables: Floats) -> Floats:
+        """By the table of each. Most are beyond its end, where it goes on as an exponential."""
+        p: Floats = np.exp(REACH - t)
+        p *= self._beyond
+        np.subtract(1.0, p, out=p)
+        within = np.flatnonzero(t < REACH)
+        if len(within):
+            place = (t[within] + REACH) * PER_UNIT
+            cell = np.clip(place, 0.0, POINTS - 2.0).astype(np.intp)
+            begin = within * POINTS + cell
+            flat = tables.reshape(-1)
+            low = flat.take(begin)
+            inner = low + (place - cell) * (flat.take(begin + 1) - low)
+            # Before its beginning, likewise.
+            p[within] = np.where(place <= 0.0, low * np.exp(np.minimum(place, 0.0) / PER_UNIT), inner)
         return p
 
 
