@@ -91,9 +91,9 @@ class Caught:
         self.rows = rows
         self.draws = draws
         self.snapshot = snapshot
-        self.more = len(ranking.ordered) - len(candidates)
+        self.more = ranking.candidates - len(candidates)
         self.drop_codes = [code for _, code, _ in ranking.dropped[:COUNTED_DROPS]]
-        self.more_drops = len(ranking.dropped) - len(self.drop_codes)
+        self.more_drops = ranking.drops - len(self.drop_codes)
 
 
 class Capture:

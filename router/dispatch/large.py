@@ -122,6 +122,7 @@ class Crowd:
         draw = Draw(uniform)
         if want.only:
             ranking = look(sorted(self._at(want.only)))
+            ranking.drops = len(self.rows) - ranking.candidates
             return ranking if ranking.ordered else None
         facts, count = self._facts, LOOKED_AT
         lengths = {model: length_of(model, shape) for model in self._many.models}
@@ -139,6 +140,8 @@ class Crowd:
                 if len(ordered) > 1 and ordered[1].rank_usd < best.rank_usd:
                     best = ordered[1]
                 if best.rank_usd <= beyond + TOLERANCE * abs(best.objective_usd):
+                    ranking.drops = max(ranking.drops, int(np.count_nonzero(out)))
+                    ranking.candidates = len(self.rows) - ranking.drops
                     return ranking
             if beyond == math.inf:
                 return None

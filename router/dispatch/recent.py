@@ -95,7 +95,7 @@ class Recent:
         if len(decision.ranked) > 1 or decision.drops:
             decision = replace(decision, ranked=decision.ranked[:1], drops=())
         ranking = plan.ranking
-        recorded = Recorded(profile, decision, ranking.now, len(ranking.ordered), outcome, result)
+        recorded = Recorded(profile, decision, ranking.now, ranking.candidates, outcome, result)
         self._ring.append(recorded)
         return recorded
 

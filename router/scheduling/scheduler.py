@@ -31,7 +31,7 @@ class Ranking:
 
     `ordered` holds the choice first, then the fallbacks as `picker.order` puts them; `dropped` a code of `filters` for
     each row; `shape` is what they were predicted and scored for. `partial`: of a large fleet, only those that were
-    looked at (`dispatch.large`) are in either.
+    looked at (`dispatch.large`) are in either. `candidates` and `drops` are how many there are, about, where partial.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Ranking:
         self.panic = panic
         self.now = now
         self.partial = False
+        self.candidates = len(ordered)
+        self.drops = len(dropped)
 
 
 def shape_of(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -201,3 +203,10 @@ def test_lots_of_many_are_the_lots_of_each(seed: str, names: list[bytes]) -> Non
 def test_coefficients_are_as_many_as_are_named() -> None:
     """Every row has a value for each coefficient."""
     assert len(coefficients(fleet(0).fleet.rows_for(large_fleets.MODELS[0])[0])) == COUNT
+
+
+def test_small_fleets_are_spared_numpy() -> None:
+    """A router imports numpy when it decides over its first large fleet, and not before."""
+    code = "import sys, router.app.run, router.cli.main; sys.exit('numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
