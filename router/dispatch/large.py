@@ -29,7 +29,7 @@ from router.scheduling.picker import SORTED
 from router.scheduling.scheduler import Ranking
 from router.scheduling.shortlist import Facts, choose
 
-LOOKED_AT = 64
+LOOKED_AT = 48
 WIDER = 4
 # So much worse than an estimate of what was left out may be what was found: estimates are that good, and better.
 TOLERANCE = 0.02
