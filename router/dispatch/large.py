@@ -47,12 +47,13 @@ class Crowd:
         self._read_at = now
         self._next = 0
         self._turn = 0
-        self._make(now)
-
-    def _make(self, now: float) -> None:
-        self._many = Many(self.rows)
-        self._facts = Facts(self.rows, now)
+        self._many = Many(rows)
+        self._facts = Facts(rows, now)
         self._places: dict[str, list[int]] = {}
+        self._find()
+
+    def _find(self) -> None:
+        self._places.clear()
         for place, row in enumerate(self.rows):
             self._places.setdefault(row.id, []).append(place)
 
@@ -78,9 +79,15 @@ class Crowd:
         if len(before) != len(rows) or any(
             old is not row and (old.id, old.model) != (row.id, row.model) for old, row in zip(before, rows, strict=True)
         ):
-            self._make(now)
-            return
-        self._many.rows = self._facts.rows = rows
+            places = {(row.id, row.model): place for place, row in enumerate(before)}
+            came_from = [places.get((row.id, row.model), -1) for row in rows]
+            moved = [max(0, place) for place in came_from]
+            self._many.move(rows, moved)
+            self._facts.move(rows, moved)
+            before = [before[place] for place in moved]
+            self._find()
+        else:
+            self._many.rows = self._facts.rows = rows
         for place, row in enumerate(rows):
             if before[place] is not row:
                 self._many.put(place)

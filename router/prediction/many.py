@@ -32,10 +32,7 @@ class Many:
     """The coefficients of rows, by the place of each row in `rows`."""
 
     def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self.models = list(dict.fromkeys(row.model for row in rows))
-        number = {model: n for n, model in enumerate(self.models)}
-        self.model_of = np.array([number[row.model] for row in rows], dtype=np.intp)
+        self._name(rows)
         self._at = np.zeros((c.COUNT, len(rows)), dtype=np.float32)
         self._of: list[Floats] = list(self._at)
         # Of what was observed of each, and the share that lies beyond; only where enough was.
@@ -50,6 +47,22 @@ class Many:
         self._hourly = self._windows = self._preempted = False
         for place in range(len(rows)):
             self.put(place)
+
+    def _name(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.models = list(dict.fromkeys([row.model for row in rows]))
+        number = {model: n for n, model in enumerate(self.models)}
+        self.model_of = np.array([number[row.model] for row in rows], dtype=np.intp)
+
+    def move(self, rows: list[Row], before: list[int]) -> None:
+        """Other rows, of which each was at a place `before`; those that were not are to be `put`."""
+        self._name(rows)
+        for name in ("_at", "_tables", "_beyond", "_tabled"):
+            if (held := getattr(self, name)) is not None:
+                setattr(self, name, held.take(before, axis=0 if name == "_tables" else -1))
+        self._of = list(self._at)
+        self._seen = [self._seen[place] for place in before]
+        self._rates.clear()
 
     def put(self, place: int) -> None:
         """Takes in a row that came into this place."""

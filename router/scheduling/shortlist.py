@@ -45,6 +45,7 @@ LEAST_LIKELY: Final = 1e-37
 # How long a limit that is used up is taken to be so, unless the row is read again.
 FILLS_UP_S: Final = 1.0
 ENDLESS: Final = 1 << 62
+HELD: Final = ("_flags", "_load", "_times", "_privacy", "_capabilities", "_context", "_unknown", "_region", "_quality")
 INFINITE: Final = np.float32(math.inf)
 
 
@@ -75,12 +76,10 @@ class Facts:
         count = len(rows)
         self.rows = rows
         self._flags = np.zeros((2, count), dtype=np.bool_)
-        self._out, self._full = self._flags
         self._load = np.zeros((4, count), dtype=np.float32)
-        self._batch, self._slots, self._answers, self._failing = self._load
         # Seconds on a clock need more digits.
         self._times = np.zeros((2, count))
-        self._until, self._joined = self._times
+        self._name()
         self._newest = -math.inf
         self._privacy = np.zeros(count, dtype=np.int64)
         self._capabilities = np.zeros(count, dtype=np.int64)
@@ -94,6 +93,19 @@ class Facts:
         for place in range(count):
             self.put(place, now)
         self.settle()
+
+    def _name(self) -> None:
+        self._out, self._full = self._flags
+        self._batch, self._slots, self._answers, self._failing = self._load
+        self._until, self._joined = self._times
+
+    def move(self, rows: list[Row], before: list[int]) -> None:
+        """Other rows, of which each was at a place `before`; those that were not are to be `put`."""
+        self.rows = rows
+        self._lots = None
+        for name in HELD:
+            setattr(self, name, getattr(self, name).take(before, axis=-1))
+        self._name()
 
     def put(self, place: int, now: float) -> None:
         """Takes in a row that came into this place; `settle` is to follow."""

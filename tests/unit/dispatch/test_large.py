@@ -131,6 +131,9 @@ def test_a_changed_fleet_is_followed(change: str) -> None:
 
     assert plan.ranking.ordered[0].row is whole(made, plan, 0.5).ordered[0].row
     assert plan.ranking.partial
+    for n in range(30):
+        plan = one.plan(request(n))
+        assert [f.row for f in plan.ranking.ordered[:3]] == [f.row for f in whole(made, plan, 0.5).ordered[:3]]
 
 
 def test_where_all_are_sick_all_are_looked_at() -> None:
