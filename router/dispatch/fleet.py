@@ -288,6 +288,8 @@ class Fleet:
         member = self.members.pop(backend_id, None)
         if member is None:
             return  # of health or a price that outlived its backend
+        for changed in self.watched_by:
+            changed.discard(backend_id)
         for model in {served.model for served in member.backend.models}:
             self._forget(backend_id, model)
         if member.adapter is not None:

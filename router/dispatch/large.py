@@ -190,8 +190,9 @@ class Crowds:
         crowd = self._crowds.pop(name, None)
         if crowd is None:
             if len(self._crowds) >= MOST_NAMES:
-                oldest = self._crowds.pop(next(iter(self._crowds)))
-                self._fleet.watched_by.remove(oldest.changed)
+                oldest = self._crowds.pop(next(iter(self._crowds))).changed
+                # Two that have heard nothing are equal, but not the same.
+                self._fleet.watched_by = [changed for changed in self._fleet.watched_by if changed is not oldest]
             crowd = Crowd(rows, now)
             self._fleet.watched_by.append(crowd.changed)
         self._crowds[name] = crowd

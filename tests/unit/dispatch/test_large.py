@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.dispatch.decider import Decider
+from router.dispatch.large import MOST_NAMES, Crowds
 from router.domain.fleet import Capability, Health, HealthState
 from router.domain.live import NEVER
 from router.domain.request import Placement
@@ -206,6 +207,21 @@ def test_lots_of_many_are_the_lots_of_each(seed: str, names: list[bytes]) -> Non
 def test_coefficients_are_as_many_as_are_named() -> None:
     """Every row has a value for each coefficient."""
     assert len(coefficients(fleet(0).fleet.rows_for(large_fleets.MODELS[0])[0])) == COUNT
+
+
+def test_names_that_nobody_asks_for_are_forgotten() -> None:
+    """Vectors are kept for the names that were asked for last, and only those hear of changes."""
+    made = large_fleets.site(3, 300, alike=True)
+    crowds = Crowds(made.fleet)
+    rows = made.fleet.rows_for(large_fleets.MODELS[0])
+    for n in range(MOST_NAMES + 5):
+        crowds.of(f"name-{n}", rows, 0.0)
+    last = crowds.of(f"name-{MOST_NAMES + 4}", rows, 0.0)
+    made.fleet.touched("b00001")
+
+    assert len(made.fleet.watched_by) == MOST_NAMES
+    assert last.changed == {"b00001"}
+    assert any(changed is last.changed for changed in made.fleet.watched_by)
 
 
 def test_small_fleets_are_spared_numpy() -> None:
