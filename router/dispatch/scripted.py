@@ -12,6 +12,7 @@ from router.domain.decision import Candidate, Decision, HardwareLabel, Predictio
 from router.domain.fleet import PrivacyLevel
 from router.domain.outcome import AttemptOutcome, Outcome, PickReport, TokenUsage
 from router.domain.request import RequestProfile
+from router.domain.why import WhyNot
 from router.errors import NotFound
 
 Step = ServeEvent | Exception | asyncio.Event
@@ -59,8 +60,11 @@ class ScriptedDirector:
     def explain(self, profile: RequestProfile) -> Decision:
         return sample_decision(sample_candidate(model=profile.model), request_id=profile.request_id)
 
-    def why_not(self, profile: RequestProfile, decision: Decision, backend_id: str) -> str:
-        return f"{backend_id} is not {decision.ranked[0].backend}, which the script chose for {profile.model}"
+    async def why_not(self, profile: RequestProfile, backend_id: str) -> WhyNot:
+        chosen = self.explain(profile).ranked[0].backend
+        return WhyNot(
+            backend=backend_id, why=f"{backend_id} is not {chosen}, which the script chose for {profile.model}"
+        )
 
     def pick(self, profile: RequestProfile) -> Pick:
         decision = self.explain(profile)

@@ -60,7 +60,7 @@ def test_a_match_is_the_longest_beginning_that_was_read(
 def test_the_bounds_hold_and_a_match_is_no_longer_than_what_was_read(
     steps: list[tuple[str, str, tuple[int, ...]]], limit: int, room: Room, asked: tuple[int, ...]
 ) -> None:
-    """Whatever is stored, dropped and forgotten: entries stay within the bound, and no belief is of what was not read."""
+    """Whatever is stored, dropped and forgotten: entries stay within the bound; no belief is of what was not read."""
     index = Prefixes(max_entries=limit)
     read: dict[str, set[int]] = {}
     now = 0.0
