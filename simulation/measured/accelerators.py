@@ -79,18 +79,22 @@ NAMES: Final[tuple[tuple[str, str], ...]] = (
     (r"snapdragon|xelite", "snapdragon-x-elite"),
     *((rf"m{n}ultra", f"m{n}-ultra") for n in (3, 2, 1)),
     *((rf"m{n}{line}", f"m{n}-{line}") for n in (5, 4, 3, 2, 1) for line in ("max", "pro")),
-    *((rf"(^|apple)m{n}(?!\d)", f"m{n}") for n in (5, 4, 3, 2, 1)),
-    (r"hosted|^api$", "hosted"),
+    *((rf"(^|apple)m{n}(?!\d(?!\d?(gb|core)))", f"m{n}") for n in (5, 4, 3, 2, 1)),
+    (r"hosted|serverless|^api$|^oci|dedicatedaicluster|largegeneric", "hosted"),
+    (r"^(together|fireworks|bedrock|anyscale|replicate|deepinfra|novita|openai|anthropic|azure|vertex)", "hosted"),
     (r"cpu|xeon|epyc", "cpu-small"),
 )
 _COUNT = re.compile(
     r"(?:^\s*(\d{1,3})\s*[x*\u00d7]\s*(?=[a-z]))|(?:(?:[_\s-]x|(?<=\d)x|\s*[*\u00d7]\s*)(\d{1,3})\s*$)", re.IGNORECASE
 )
 
+# A slice of a TPU is named by its chips: "v6e-8" (those of v5p and v4 by their cores, so they say nothing here).
+_SLICE = re.compile(r"v(?:5e|5litepod|6e)-((\d{1,3}))\s*$", re.IGNORECASE)
+
 
 def accelerator(name: str) -> tuple[str, int | None] | None:
     """(Its id in hardware.yaml, how many the name itself says), or None for a name that stands for nothing known."""
-    found = _COUNT.search(name)
+    found = _COUNT.search(name) or _SLICE.search(name)
     count = int(found[1] or found[2]) if found else None
     rest = _COUNT.sub("", name) if found else name
     plain = re.sub(r"[^a-z0-9]", "", rest.lower())

@@ -16,6 +16,10 @@ SHORT: Final = (
     (r"^dsv?31", "deepseek-v3.1"),
     (r"^dsv?3", "deepseek-v3"),
     (r"^gptoss($|fp4|mxfp4)", "gpt-oss-120b"),
+    (r"^llama8b", "llama-3.1-8b"),
+    (r"^llama70b", "llama-3.3-70b"),
+    (r"^llama405b", "llama-3.1-405b"),
+    (r"^qwen35($|fp|bf|nvfp)", "qwen3.5-397b-a17b"),
     (r"maverick", "llama-4-maverick"),
     (r"scout", "llama-4-scout"),
     (r"^mistrallarge", "mistral-large-2"),
@@ -63,6 +67,7 @@ class Names:
         for pattern, model_id in SHORT:
             if re.search(pattern, words) and model_id in self._models:
                 return self._models[model_id]
+        short = re.sub(r"(?<=[a-zA-Z]{2})(?=\d+(\.\d+)?[bBtT](?![a-zA-Z]))", "-", short)  # "llama70b"
         said = parameters(short)
         for known, model_id in self._known:
             model = self._models[model_id]

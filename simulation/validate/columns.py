@@ -13,9 +13,9 @@ from simulation.measured.row import NoTable
 NAMES: Final[dict[str, tuple[str, ...]]] = {
     quantity: tuple(names.split())
     for quantity, names in {
-        "accelerator": "accelerator hardware gpumodel gpu gputype device acceleratortype hw chip",
+        "accelerator": "accelerator hardware gpumodel gpu gputype device acceleratortype hw chip provider",
         "count": "count numgpus ngpus gpus numgpu nacc naccelerators numaccelerators acceleratorcount hardwarecount "
-        "gpucount numchips chips tp tensorparallel tpsize decodetp",
+        "gpucount numchips chips",
         "tensor_parallel": "tp tensorparallel tensorparallelsize tpsize decodetp",
         "model": "model modelid modelname llm",
         "batch": "batch avgbatchsize batchsize concurrency conc maxconcurrency concurrentrequests users numconcurrent "
@@ -25,8 +25,11 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "output": "outputlen osl outputtokens avgoutputlen outputlength tokensize output",
         "tpot": "tpot mediantpot itl medianitl tokentime timeperoutputtoken intertokenlatency p50tpot p50itl meantpot "
         "avgtpot meanitl tpotp50 itlp50 tpotmedian",
-        "rate": "tokensperseconduser tokspersecuser tokpersperuser interactivity medianintvty tokpers tokspersec "
+        "rate": "tokensperseconduser tokspersecuser tokpersperuser interactivity medianintvty "
         "tokenspersecondperuser tokensperuser",
+        "throughput": "tokenspersecond tokenspersec tokenspers tokspersecond tokspersec tokspers tokpersec tokpers "
+        "toks tgtoks tgtokpers tps outputthroughput outputthroughputtokenspersec outputtokenspersecond outputtokenspersec "
+        "throughput",
         "ttft": "ttft medianttft p50ttft meanttft prompttime timetofirsttoken avgttft",
         "precision": "precision weightprecision dtype weights weightsdtype quantization quant weightdtype",
         "expert_parallel": "ep expertparallel epsize expertparallelsize decodeep",
@@ -50,8 +53,7 @@ UNITS: Final = {
     "milliseconds": 1e-3,
     "us": 1e-6,
 }
-# Slower than this in seconds nobody serves: a median above is in milliseconds.
-SECONDS_UP_TO: Final = {"tpot": 2.0, "ttft": 60.0}
+TIMES: Final = ("tpot", "ttft")
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,20 @@ def find(header: Sequence[str], given: Collection[str] = ()) -> Columns:
                 fits = words == wanted or (unit is not None and words + _last(name) == wanted)
                 if fits and quantity not in at:
                     at[quantity] = name
-                    if unit is not None and quantity in SECONDS_UP_TO:
+                    if unit is not None and quantity in TIMES:
                         units[quantity] = unit
     for quantity in REQUIRED:
         if quantity not in at and quantity not in given:
             raise NoTable(_missing(quantity, header))
-    if "tpot" not in at and "rate" not in at:
+    if not {"tpot", "rate", "throughput"} & at.keys():
         raise NoTable(_missing("tpot", header))
     return Columns(at, units)
 
 
-def infer_unit(quantity: str, values: Sequence[float]) -> float:
-    """Seconds per unit of times whose column says none: by what serving takes."""
-    middle = sorted(values)[len(values) // 2] if values else 0.0
-    return 1e-3 if middle > SECONDS_UP_TO[quantity] else 1.0
-
-
 def _missing(quantity: str, header: Sequence[str]) -> str:
     return (
-        f"no column for '{quantity}' (it may be called {', '.join(NAMES[quantity][:6])}, ...); "
+        f"no column for '{quantity}' (it may be called {', '.join(NAMES[quantity][:6])}, ...; what "
+        f"holds for all rows may be given: --given {quantity}=...); "
         f"the columns are: {', '.join(header)}"
     )
 

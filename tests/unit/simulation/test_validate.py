@@ -52,7 +52,8 @@ def test_columns_are_known_by_their_usual_names(header: str) -> None:
     """With the unit where the name says it."""
     columns = find(header.split(","))
 
-    assert {"accelerator", "count", "model", "batch", "tpot"} <= columns.at.keys()
+    assert {"accelerator", "model", "batch", "tpot"} <= columns.at.keys()
+    assert {"count", "tensor_parallel"} & columns.at.keys()
 
 
 def test_units_are_as_the_header_says_or_inferred_and_said(known: Catalogue, tmp_path: Path) -> None:
