@@ -16,6 +16,7 @@ SHORT: Final = (
     (r"^dsv?31", "deepseek-v3.1"),
     (r"^dsv?3", "deepseek-v3"),
     (r"^gptoss($|fp4|mxfp4)", "gpt-oss-120b"),
+    (r"^mixtral($|instruct|fp8)", "mixtral-8x7b"),
     (r"^llama8b", "llama-3.1-8b"),
     (r"^llama70b", "llama-3.3-70b"),
     (r"^llama405b", "llama-3.1-405b"),

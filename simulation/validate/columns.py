@@ -28,8 +28,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "rate": "tokensperseconduser tokspersecuser tokpersperuser interactivity medianintvty "
         "tokenspersecondperuser tokensperuser",
         "throughput": "tokenspersecond tokenspersec tokenspers tokspersecond tokspersec tokspers tokpersec tokpers "
-        "toks tgtoks tgtokpers tps outputthroughput outputthroughputtokenspersec outputtokenspersecond outputtokenspersec "
-        "throughput",
+        "toks tgtoks tgtokpers tps outputthroughput outputthroughputtokenspersec outputtokenspersecond "
+        "outputtokenspersec throughput",
         "ttft": "ttft medianttft p50ttft meanttft prompttime timetofirsttoken avgttft",
         "precision": "precision weightprecision dtype weights weightsdtype quantization quant weightdtype",
         "expert_parallel": "ep expertparallel epsize expertparallelsize decodeep",
