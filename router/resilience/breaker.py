@@ -14,8 +14,12 @@ from router.domain.live import NEVER, Live
 
 RATE_HALF_LIFE_S = 120.0
 RATE_LIMIT = 0.2
-PRIOR_FAILURES = 1.0
 PRIOR_SUCCESSES = 20.0
+# What a circuit opens on, on top of what was seen.
+PRIOR_FAILURES = 1.0
+# What is expected of a backend that nobody has used for a while, estimated: hosts promise 99.9 %. Much more, and whoever
+# was busy last would be thought more reliable than all others, and keep its traffic whatever its price becomes.
+EXPECTED_FAILURES = 0.02
 
 
 class State(StrEnum):
@@ -34,7 +38,7 @@ class Breaker:
         self.open_max_s = open_max_s
         self._consecutive = 0
         self._trips = 0
-        self._failures = PRIOR_FAILURES
+        self._failures = EXPECTED_FAILURES
         self._successes = PRIOR_SUCCESSES
         self._rate_at = NEVER
         live.failure_rate = self._rate()
@@ -84,7 +88,7 @@ class Breaker:
         """Brings the failure rate up to date: one that faded only when requests come would keep them away for ever."""
         if self._rate_at > NEVER:
             decay = 2.0 ** (-max(0.0, now - self._rate_at) / RATE_HALF_LIFE_S)
-            self._failures = PRIOR_FAILURES + decay * (self._failures - PRIOR_FAILURES)
+            self._failures = EXPECTED_FAILURES + decay * (self._failures - EXPECTED_FAILURES)
             self._successes = PRIOR_SUCCESSES + decay * (self._successes - PRIOR_SUCCESSES)
             self._rate_at = now
             self._live.failure_rate = self._rate()
@@ -103,7 +107,8 @@ class Breaker:
 
     def _surely_failing(self) -> bool:
         """True when the 5 % quantile of the failure rate (normal approximation of the Beta) is above the limit."""
-        total = self._failures + self._successes
-        rate = self._failures / total
+        failures = self._failures + PRIOR_FAILURES - EXPECTED_FAILURES
+        total = failures + self._successes
+        rate = failures / total
         sd = math.sqrt(rate * (1.0 - rate) / (total + 1.0))
         return rate - 1.645 * sd > RATE_LIMIT

@@ -76,6 +76,24 @@ def test_the_failure_rate_fades_without_requests() -> None:
     assert live.failure_rate == pytest.approx(at_first, rel=1e-3)
 
 
+def test_who_was_busy_is_thought_hardly_more_reliable_than_who_was_not() -> None:
+    """Otherwise the traffic of short requests would stay where it is though the price there doubles."""
+    circuit, busy = breaker()
+    _, idle = breaker()
+    for second in range(200):
+        circuit.success(float(second))
+
+    assert 0.0 < idle.failure_rate - busy.failure_rate <= 1e-3
+
+
+def test_one_failure_counts_whoever_it_befalls() -> None:
+    """About a twentieth, where little else is known."""
+    circuit, live = breaker()
+    circuit.failure(0.0)
+
+    assert live.failure_rate == pytest.approx(0.05, abs=0.01)
+
+
 def test_no_verdict_frees_the_probe() -> None:
     """A probe that was cancelled lets another one through."""
     circuit, _ = breaker()
