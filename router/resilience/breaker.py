@@ -17,7 +17,7 @@ RATE_LIMIT = 0.2
 PRIOR_SUCCESSES = 20.0
 # What a circuit opens on, on top of what was seen.
 PRIOR_FAILURES = 1.0
-# What is expected of a backend that nobody has used for a while, estimated: hosts promise 99.9 %. Much more, and whoever
+# What is expected of a backend that nobody has used for a while, estimated: hosts promise 99.9 %. If more, whoever
 # was busy last would be thought more reliable than all others, and keep its traffic whatever its price becomes.
 EXPECTED_FAILURES = 0.02
 
