@@ -275,7 +275,9 @@ def _price(bench: _Bench, trial: _Trial, own: Forecast) -> Counterfactual:
         return Counterfactual(kind=ChangeKind.PRICE, possible=False, what=what)
     share = _greatest(lambda x: bench.wins(replace(trial, price=x)))
     if share is None:
-        what = f"no price would do: even for nothing {name} would not be chosen"
+        left = min((forecast.cost_usd for forecast in bench.decide(replace(trial, price=0.0))[1]), default=0.0)
+        kept = f", with ${left:.6f} of electricity left to pay for," if left > 0.0 else ""
+        what = f"no price would do: even for nothing{kept} {name} would not be chosen"
         return Counterfactual(kind=ChangeKind.PRICE, possible=False, what=what, now=own.cost_usd, unit="USD a request")
     cost = bench.decide(replace(trial, price=share))[1][0].cost_usd
     what = f"its price would have to fall by {_percent(share)} (this request: ${own.cost_usd:.6f} to ${cost:.6f})"

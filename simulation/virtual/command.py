@@ -75,7 +75,7 @@ def _loads(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     multiple=True,
     default=(ROUTER,),
     show_default=True,
-    help=f"Repeatable: {', '.join(POLICIES)}, {BOUND}, or {ALL}.",
+    help=f"Repeatable, or with commas: {', '.join(POLICIES)}, {BOUND}, or {ALL}.",
 )
 @click.option(
     "--load",
@@ -128,7 +128,7 @@ def _run(
     loads: tuple[float, ...], seeds: int, limit: int | None, replicas: int, stale: float, late: float,
     happenings: tuple[str, ...], wrong_catalogue: bool, picture: Path | None, workers: int, as_json: bool,
 ) -> None:  # fmt: skip
-    policies = _policies(names)
+    policies = _policies(tuple(name.strip() for name in ",".join(names).split(",")))
     try:
         asks = traces.read(trace, limit=limit)
     except TraceError as error:
@@ -145,6 +145,10 @@ def _run(
         happens = tuple(events.parse(text, there.truths) for text in happenings)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--event") from None
+    lasts_s = asks[-1].at_s / min(loads)
+    for text, each in zip(happenings, happens, strict=True):
+        if each.at_s > lasts_s:
+            raise click.BadParameter(f"'{text}': the last request is at {lasts_s:.0f} s", param_hint="--event")
     scenario = Scenario(
         site=half_bandwidth(there) if wrong_catalogue else there,
         asks=(),

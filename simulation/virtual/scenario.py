@@ -77,6 +77,9 @@ def site(
         ConfigError, NoTruth: something in the files is wrong, or nothing of the fleet can be simulated.
     """
     folder = fleet if fleet.is_dir() else fleet.parent
+    if not (fleet / "fleet.yaml" if fleet.is_dir() else fleet).is_file():
+        # Of the other files the usual ones do; of this one they would be another fleet than was asked for.
+        raise NoTruth(f"{fleet}: no such file, or no fleet.yaml in it")
     with tempfile.TemporaryDirectory(prefix="simulate-") as name:
         for file in FILES:
             source = fleet if file == "fleet.yaml" and not fleet.is_dir() else folder / file
@@ -101,7 +104,8 @@ def site(
             continue
         backends.append(replace(backend, models=(served,), credential=None))
     if not backends:
-        raise NoTruth("; ".join(left_out) or f"no backend of {fleet} serves '{wanted}'")
+        there = sorted({each.model for backend in settings.seed.backends for each in backend.models})
+        raise NoTruth("; ".join(left_out) or f"no backend of {fleet} serves '{wanted}'; they serve: {', '.join(there)}")
     missing = {INTERACTIVE, BATCH} - settings.policies.classes.keys()
     if missing:
         raise NoTruth(f"policies.yaml: classes: no class is called '{min(missing)}'")

@@ -27,6 +27,7 @@ from router.prediction.output_length import OutputLength
 CATALOGUE = Catalogue(
     hardware={
         "fast": Hardware(id="fast", name="Fast", kind="hosted", fixed_ttft_s=0.05, fixed_tpot_s=0.002),
+        "hungry": Hardware(id="hungry", name="Hungry", kind="hosted", fixed_ttft_s=0.05, fixed_tpot_s=0.002, tdp_w=1e5),
         "slow": Hardware(id="slow", name="Slow", kind="hosted", fixed_ttft_s=0.5, fixed_tpot_s=0.03),
     },
     models={"m": Model(id="m", context_tokens=8192), "n": Model(id="n", context_tokens=8192)},
@@ -113,6 +114,17 @@ async def test_the_same_answer_each_time() -> None:
     place = Place({"a": (backend("a"), CHEAP), "b": (backend("b", hardware="slow"), DEAR)})
 
     assert await place.ask("b") == await place.ask("b")
+
+
+async def test_electricity_is_no_price_and_is_told_apart() -> None:
+    """Who loses by what it burns is not told that it would lose for nothing at all."""
+    owned = {"usd_per_hour": 1.0, "elastic_fraction": 0.0, "electricity_usd_per_kwh": 5.0}
+    place = Place({"a": (backend("a"), CHEAP), "b": (backend("b", hardware="hungry"), owned)})
+
+    change = of_kind(await place.ask("b"), ChangeKind.PRICE)
+
+    assert not change.possible
+    assert "of electricity left to pay for" in change.what
 
 
 async def test_no_price_would_do_where_speed_decides() -> None:

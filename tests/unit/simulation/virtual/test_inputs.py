@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from simulation.virtual.events import Event, Kind, parse
-from simulation.virtual.tables import TablesError, load
+from simulation.virtual.scenario import site
+from simulation.virtual.tables import Tables, TablesError, load
 from simulation.virtual.traces import Ask, TraceError, read, scaled, section
+from simulation.virtual.truth import NoTruth
+from tests.unit.simulation.virtual.small import CONFIG
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44
@@ -98,6 +101,13 @@ def test_a_wrong_event_is_named_with_what_it_may_be(text: str, told: str) -> Non
     """With the event as it was written."""
     with pytest.raises(ValueError, match=told):
         parse(text, ["h100"])
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_a_fleet_that_is_not_there_is_never_another_one(tmp_path: Path, name: str) -> None:
+    """Policies and prices may come from elsewhere; the fleet is the one that was asked for, or none."""
+    with pytest.raises(NoTruth, match=r"no such file, or no fleet\.yaml in it"):
+        site(tmp_path / name, model=None, tables=Tables({}, {}, {}), config=CONFIG)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
