@@ -140,19 +140,24 @@ async def test_calls_that_are_cut_off_anywhere_spoil_no_answer(client: StoreClie
     """Whatever a call was doing when its time was over, no other call takes its answer."""
     rng = random.Random(7)
     answered = 0
+    together = 50
 
-    async def call(n: int) -> None:
+    async def call(n: int, timeout_s: float) -> None:
         nonlocal answered
         try:
-            answer = await client.run(ECHO, [KEY], [n], what="write", timeout_s=rng.uniform(0.0001, 0.02))
+            answer = await client.run(ECHO, [KEY], [n], what="write", timeout_s=timeout_s)
         except StoreUnavailable:
             return
         answered += 1
         assert answer == str(n).encode()
 
-    for first in range(0, 3000, 50):
-        await asyncio.gather(*(call(first + k) for k in range(50)))
-    assert 100 < answered < 2900
+    for first in range(0, 3000, 2 * together):
+        # As long as they take on this machine at this moment, so that the next are cut off anywhere in it.
+        began = time.monotonic()
+        await asyncio.gather(*(call(first + k, 5.0) for k in range(together)))
+        whole_s = time.monotonic() - began
+        await asyncio.gather(*(call(first + together + k, whole_s * rng.random() ** 2) for k in range(together)))
+    assert 1600 < answered < 2900
 
 
 async def test_connections_are_bounded(store: Store, client: StoreClient) -> None:
