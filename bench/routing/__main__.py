@@ -23,6 +23,7 @@ from bench.routing.rows.classes import classes
 from bench.routing.rows.prediction import prediction
 from bench.routing.rows.replicas import replicas
 from bench.routing.rows.traces import other_traces
+from simulation.virtual.extra import Missing, need
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 WIDTH = 150
@@ -72,6 +73,11 @@ def main(
         for name, row in ROWS.items():
             click.echo(f"{name:<12} {(row.__doc__ or '').splitlines()[0]}")
         return
+    if picture is not None:
+        try:
+            need("matplotlib")
+        except Missing as error:
+            raise click.ClickException(str(error)) from None
     if not (data / CONVERSATION).exists():
         raise click.BadParameter(f"{data / CONVERSATION} is not there", param_hint="--data")
     names = [name.strip() for name in (only or "").split(",") if name.strip()] or list(ROWS)

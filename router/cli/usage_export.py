@@ -60,7 +60,7 @@ def load_pyarrow() -> tuple[ModuleType, ModuleType]:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise click.ClickException(
-            "Parquet needs the package pyarrow: pip install 'inference-router[parquet]', or use --csv"
+            "Parquet needs the package pyarrow: pip install 'inference-router[export]', or use --csv"
         ) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from router.settings import ConfigError
 from simulation.virtual import events, show, tables, traces
-from simulation.virtual.extra import Missing
+from simulation.virtual.extra import Missing, need
 from simulation.virtual.policies import POLICIES, ROUTER
 from simulation.virtual.scenario import Scenario, half_bandwidth, site
 from simulation.virtual.sweep import BOUND, jobs, sweep
@@ -129,6 +130,7 @@ def _run(
     happenings: tuple[str, ...], wrong_catalogue: bool, picture: Path | None, workers: int, as_json: bool,
 ) -> None:  # fmt: skip
     policies = _policies(tuple(name.strip() for name in ",".join(names).split(",")))
+    _ready(policies, plots=picture is not None)
     try:
         asks = traces.read(trace, limit=limit)
     except TraceError as error:
@@ -169,8 +171,6 @@ def _run(
             results = sweep(found, workers=workers, done=lambda n: bar.update(task, completed=n))
         if picture is not None:
             show.plot(results, policies, loads, picture, title=f"{trace.name}, {len(asks):,} requests, {seeds} seeds")
-    except Missing as error:
-        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.BadParameter(str(error), param_hint="--plot") from None
     if as_json:
@@ -181,6 +181,17 @@ def _run(
     for name, note in _truth(there).items():
         console.print(f"{name}: {note}", style="dim", highlight=False)
     console.print(show.table(results, policies, loads))
+
+
+def _ready(policies: Sequence[str], *, plots: bool) -> None:
+    """What the run needs beside the router is asked for before it begins, not when its results are there."""
+    try:
+        if BOUND in policies:
+            need("scipy.optimize")
+        if plots:
+            need("matplotlib")
+    except Missing as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _policies(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -255,5 +255,5 @@ def test_parquet_without_its_package_says_what_to_do(
     result = usage.run("--parquet", str(tmp_path / "usage.parquet"))
 
     assert result.exit_code == 1
-    assert "pip install 'inference-router[parquet]'" in result.stderr
+    assert "pip install 'inference-router[export]'" in result.stderr
     assert not usage.requests
