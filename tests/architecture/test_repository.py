@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from backends.registry import WIRES
+
 # Put together here, so that this file does not hold what it looks for.
 HOSTS = tuple(
     ".".join(parts)
@@ -27,7 +29,7 @@ HOSTS = tuple(
     )
 )
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("work", "root", "home", "Users", "tmp/bash_jobs"))
-LOCKS = ("runtime", "dev", "model", "envoy")
+LOCKS = ("runtime", "dev", "model", "triton", "fuzz", "envoy")
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +81,29 @@ def test_a_lock_has_a_hash_for_everything_and_no_address(root: Path, name: str) 
 def test_a_lock_has_what_the_project_asks_for(root: Path, project: dict[str, list[str]], name: str) -> None:
     """Every requirement of pyproject.toml and of the files that a lock is made from is met by the lock."""
     locked = _locked(root, name)
-    wanted = [*project[""], *project["device"], *_lines(root, "runtime")]
+    extras = ("", "aws", "device", "prices") if name == "runtime" else project
+    wanted = [*(line for extra in extras for line in project[extra]), *_lines(root, "runtime")]
     wanted += _lines(root, "dev") if name == "dev" else []
     for requirement in map(Requirement, wanted):
         version = locked.get(canonicalize_name(requirement.name))
 
         assert version is not None, f"{requirement.name} is not in {name}.lock: run `make lock`"
         assert requirement.specifier.contains(version), f"{requirement}, locked: {version}; run `make lock`"
+
+
+def test_every_extra_that_an_error_names_is_one_of_the_project(
+    tracked: tuple[Path, ...], root: Path, project: dict[str, list[str]]
+) -> None:
+    """Whoever types what a message or a page says to install gets what is missing: pip only warns of unknown extras."""
+    named = {
+        extra
+        for path in tracked
+        if path.suffix in {".py", ".md"}
+        for extra in re.findall(r"inference-router\[([a-z]+)\]", (root / path).read_text("utf-8"))
+    }
+
+    assert {"device", "export", "simulate"} <= named <= project.keys()
+    assert {wire.extra for wire in WIRES.values()} <= project.keys()
 
 
 def test_development_runs_what_production_runs(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rows for tests of money: an H100 and an 8B unless something else is asked for."""
+"""Rows and shapes for tests of forecasts: an H100 and an 8B unless something else is asked for."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def make_row(
     price: Price | None = None,
     *,
     model: Model = LLAMA_8B,
+    hardware: Hardware = H100,
     devices: int = 1,
     max_concurrency: int = 32,
     at_the_wall: float = AT_THE_WALL,
@@ -61,13 +62,13 @@ def make_row(
         upstream_model="8b",
         context_tokens=8192,
         catalogue_model=model,
-        hardware=H100,
-        speed=speed(model, H100, count=devices, bytes_per_weight=2.0),
+        hardware=hardware,
+        speed=speed(model, hardware, count=devices, bytes_per_weight=2.0),
         price=Price(backend="a", usd_per_hour=1.0) if per_hour else price,
         health=Health(),
         usable=True,
         live=Live(),
-        learned=Learned(prior_sd_log=0.2),
+        learned=Learned(prior_sd_log=hardware.prior_sd_log),
         at_the_wall=at_the_wall,
         grid=grid,
     )
@@ -76,16 +77,27 @@ def make_row(
 def make_shape(
     input_tokens: float = 1000.0, *, cached_tokens: float = 0.0, service_tier: str = "", batch: bool = False
 ) -> Shape:
-    return Shape(
+    """Of a request for as many tokens as there are: what money is about."""
+    return shape(
         input_tokens=input_tokens,
         cached_tokens=cached_tokens,
         max_output_tokens=1e6,
-        expected_output_tokens=0.0,
-        ttft_slo_s=math.inf,
-        tpot_slo_s=math.inf,
-        e2e_slo_s=math.inf,
-        probability=0.9,
-        batch=batch,
-        quality_task="*",
         service_tier=service_tier,
+        batch=batch,
     )
+
+
+def shape(**fields: object) -> Shape:
+    base: dict[str, object] = {
+        "input_tokens": 1000.0,
+        "cached_tokens": 0.0,
+        "max_output_tokens": 500.0,
+        "expected_output_tokens": 0.0,
+        "ttft_slo_s": math.inf,
+        "tpot_slo_s": math.inf,
+        "e2e_slo_s": math.inf,
+        "probability": 0.9,
+        "batch": False,
+        "quality_task": "*",
+    }
+    return Shape(**(base | fields))  # type: ignore[arg-type]  # a test's own keywords

@@ -6,27 +6,14 @@ import math
 
 import pytest
 
-from router.domain.fleet import Backend, Health, ServedModel
 from router.domain.hardware import Hardware, Model
-from router.domain.learned import Learned
-from router.domain.live import Live
 from router.domain.pricing import Price
-from router.domain.rows import Row, Shape
 from router.prediction.energy import energy_j
 from router.prediction.money import rent_usd
 from router.prediction.physics import speed
 from router.prediction.predictor import forecast, p_within
+from tests.unit.prediction.rows import H100, LLAMA_8B, MIXTRAL, make_row, shape
 
-H100 = Hardware(
-    id="h100",
-    name="H100",
-    kind="gpu",
-    memory_bandwidth_bytes_per_s=3.35e12,
-    flops_per_s=989e12,
-    tdp_w=700.0,
-    prior_sd_log=0.2,
-)
-LLAMA_8B = Model(id="8b", parameters=8.03e9, layers=32, kv_bytes_per_token=131072.0, context_tokens=131072)
 LLAMA_70B = Model(id="70b", parameters=70.6e9, layers=80, kv_bytes_per_token=327680.0, context_tokens=131072)
 
 
@@ -56,17 +43,7 @@ def test_tensor_parallelism_does_not_divide_the_overhead() -> None:
 
 def test_a_mixture_of_experts_reads_more_weights_in_larger_batches() -> None:
     """One sequence touches a few experts, many sequences touch nearly all."""
-    mixtral = Model(
-        id="moe",
-        parameters=46.7e9,
-        active_parameters=12.9e9,
-        shared_parameters=1.6e9,
-        experts=8,
-        experts_per_token=2,
-        layers=32,
-        kv_bytes_per_token=131072.0,
-    )
-    prior = speed(mixtral, H100, count=2, bytes_per_weight=2.0)
+    prior = speed(MIXTRAL, H100, count=2, bytes_per_weight=2.0)
     assert prior.tpot_s(32, 500.0) > 1.8 * prior.tpot_s(1, 500.0)
 
 
@@ -75,39 +52,6 @@ def test_hosted_hardware_has_its_published_medians_only() -> None:
     hosted = Hardware(id="x", name="X", kind="hosted", fixed_ttft_s=0.3, fixed_tpot_s=0.01)
     prior = speed(LLAMA_8B, hosted, count=1, bytes_per_weight=2.0)
     assert (prior.prefill_s(5000.0), prior.tpot_s(50, 5000.0)) == (0.3, 0.01)
-
-
-def make_row(price: Price | None = None) -> Row:
-    return Row(
-        backend=Backend(
-            id="a", wire="scripted", address="http://x", models=(ServedModel(model="8b"),), max_concurrency=32
-        ),
-        model="8b",
-        upstream_model="8b",
-        context_tokens=8192,
-        catalogue_model=LLAMA_8B,
-        hardware=H100,
-        speed=speed(LLAMA_8B, H100, count=1, bytes_per_weight=2.0),
-        price=price,
-        health=Health(),
-        usable=True,
-        live=Live(),
-        learned=Learned(prior_sd_log=0.2),
-    )
-
-
-def shape(**fields: float) -> Shape:
-    base: dict[str, float] = {
-        "input_tokens": 1000.0,
-        "cached_tokens": 0.0,
-        "max_output_tokens": 500.0,
-        "expected_output_tokens": 0.0,
-        "ttft_slo_s": math.inf,
-        "tpot_slo_s": math.inf,
-        "e2e_slo_s": math.inf,
-        "probability": 0.9,
-    }
-    return Shape(**(base | fields), batch=False, quality_task="*")  # type: ignore[arg-type]  # a test's own keywords
 
 
 def test_probabilities_follow_the_log_normal() -> None:

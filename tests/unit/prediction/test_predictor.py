@@ -9,54 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.fleet import Backend, Health, ServedModel
-from router.domain.hardware import Hardware, Model
-from router.domain.learned import Learned
+from router.domain.hardware import Hardware
 from router.domain.length import Length
-from router.domain.live import Live
-from router.domain.rows import Row, Shape
+from router.domain.rows import Row
 from router.prediction import learning
-from router.prediction.physics import speed
 from router.prediction.predictor import forecast, p_within, predict
+from tests.unit.prediction.rows import H100, make_row, shape
 
-CHIP = Hardware(
-    id="chip", name="Chip", kind="gpu", memory_bandwidth_bytes_per_s=3.35e12, flops_per_s=989e12, prior_sd_log=0.2
-)
 HOSTED = Hardware(id="api", name="API", kind="hosted", fixed_ttft_s=0.4, fixed_tpot_s=0.02, prior_sd_log=0.5)
-MODEL = Model(id="8b", parameters=8.03e9, layers=32, kv_bytes_per_token=131072.0, context_tokens=131072)
-
-
-def make_row(hardware: Hardware = CHIP) -> Row:
-    return Row(
-        backend=Backend(
-            id="a", wire="scripted", address="http://x", models=(ServedModel(model="8b"),), max_concurrency=32
-        ),
-        model="8b",
-        upstream_model="8b",
-        context_tokens=8192,
-        catalogue_model=MODEL,
-        hardware=hardware,
-        speed=speed(MODEL, hardware, count=1, bytes_per_weight=2.0),
-        price=None,
-        health=Health(),
-        usable=True,
-        live=Live(),
-        learned=Learned(prior_sd_log=hardware.prior_sd_log),
-    )
-
-
-def shape(**fields: float | dict[str, float]) -> Shape:
-    base: dict[str, float] = {
-        "input_tokens": 1000.0,
-        "cached_tokens": 0.0,
-        "max_output_tokens": 500.0,
-        "expected_output_tokens": 0.0,
-        "ttft_slo_s": math.inf,
-        "tpot_slo_s": math.inf,
-        "e2e_slo_s": math.inf,
-        "probability": 0.9,
-    }
-    return Shape(**(base | fields), batch=False, quality_task="*")  # type: ignore[arg-type]  # a test's own keywords
 
 
 def teach(row: Row, *, ttft: float, tpot: float, count: int = 60) -> None:
@@ -77,10 +37,10 @@ def teach(row: Row, *, ttft: float, tpot: float, count: int = 60) -> None:
         )
 
 
-@pytest.mark.parametrize("hardware", [CHIP, HOSTED])
+@pytest.mark.parametrize("hardware", [H100, HOSTED])
 def test_a_forecast_is_the_prior_times_what_was_learnt(hardware: Hardware) -> None:
     """Times twice and three times the prior are predicted as such, with less spread than before any answer."""
-    row = make_row(hardware)
+    row = make_row(hardware=hardware)
     before = forecast(row, shape(), 100.0)
     teach(row, ttft=2.0, tpot=3.0)
     after = forecast(row, shape(), 100.0)
@@ -92,7 +52,7 @@ def test_a_forecast_is_the_prior_times_what_was_learnt(hardware: Hardware) -> No
 
 def test_an_api_starts_from_its_published_medians() -> None:
     """Without physics the prior is what was published, whatever the prompt, and it may be off by half or so."""
-    found = forecast(make_row(HOSTED), shape(), 100.0)
+    found = forecast(make_row(hardware=HOSTED), shape(), 100.0)
     assert (found.prior_ttft_s, found.prior_tpot_s) == (0.4, 0.02)
     assert 0.5 <= found.ttft_sd < 0.8
 
