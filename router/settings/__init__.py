@@ -18,6 +18,7 @@ from router.settings.fleet import FleetFile, build_fleet
 from router.settings.policies import parse_policies
 from router.settings.prices import PricesFile, build_prices
 from router.settings.regions import RegionsFile, build_places
+from router.settings.remarks import without_effect
 from router.settings.router_yaml import RouterSettings, router_settings
 from router.settings.strict import ConfigError, Problem, check, read_file, read_text
 from router.settings.tenants import TenantsFile, build_tenants
@@ -118,7 +119,7 @@ def load(
         ),
         policies=policies,
         feeds=parsed_prices.feed_settings() if parsed_prices is not None else (),
-        notices=(*notices, *left_out),
+        notices=(*notices, *left_out, *without_effect(policies, catalogue, prices)),
     )
 
 
