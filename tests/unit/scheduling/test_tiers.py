@@ -13,18 +13,24 @@ from router.scheduling import objective, picker
 from router.scheduling.objective import Weights, score
 from tests.unit.scheduling.fleets import ask, rank, row
 
-SHAPE = Shape(
-    input_tokens=100.0,
-    cached_tokens=0.0,
-    max_output_tokens=200.0,
-    expected_output_tokens=0.0,
-    ttft_slo_s=1.0,
-    tpot_slo_s=1.0,
-    e2e_slo_s=1.0,
-    probability=0.9,
-    batch=False,
-    quality_task="*",
-)
+
+def shape(**fields: float) -> Shape:
+    return Shape(
+        input_tokens=100.0,
+        cached_tokens=0.0,
+        max_output_tokens=200.0,
+        expected_output_tokens=0.0,
+        ttft_slo_s=1.0,
+        tpot_slo_s=1.0,
+        e2e_slo_s=1.0,
+        probability=0.9,
+        batch=False,
+        quality_task="*",
+        **fields,  # type: ignore[arg-type]  # a test's own keywords
+    )
+
+
+SHAPE = shape()
 MONEY_ONLY = Weights(
     WorkloadClass(
         name="w",
@@ -82,19 +88,7 @@ def test_where_nothing_is_within_reach_the_likeliest_comes_first_and_the_price_d
 
 def test_each_objective_has_its_own_probability() -> None:
     """Where a class asks for less surety of one of them, that one rules out less."""
-    lenient = Shape(
-        input_tokens=100.0,
-        cached_tokens=0.0,
-        max_output_tokens=200.0,
-        expected_output_tokens=0.0,
-        ttft_slo_s=1.0,
-        tpot_slo_s=1.0,
-        e2e_slo_s=1.0,
-        probability=0.9,
-        batch=False,
-        quality_task="*",
-        tpot_probability=0.4,
-    )
+    lenient = shape(tpot_probability=0.4)
     cheap = forecast("cheap", usd=1e-6, p=(0.95, 0.5, 0.95))
     assert order([cheap, forecast("dear")], lenient) == ["cheap", "dear"]
     assert order([cheap, forecast("dear")]) == ["dear", "cheap"]
