@@ -14,6 +14,10 @@ import httpx
 from backends.contract import GenerateRequest, Message, Sampling
 from backends.scripted import ScriptedBackend
 from backends.spec import BackendSpec
+from router.api.admin_faces import face
+from router.api.fleet_service import FleetService
+from router.api.grpc_server import GrpcServers
+from router.api.inference_service import InferenceService
 from router.app.core import Core, build_core
 from router.app.faces import build_faces
 from router.app.shared import join, open_meter
@@ -34,7 +38,7 @@ from router.state.store_time import StoreTime
 from router.state.view import FleetView
 from router.v1 import fleet_pb2 as pb
 from router.v1 import fleet_pb2_grpc
-from tests.integration.api.conftest import connected
+from tests.integration.api.conftest import ToldDirector, connected
 
 LIMIT_S = 10.0
 AUTHOR = Author(actor="test", origin="here", action="Test")
@@ -61,6 +65,24 @@ def backend(name: str, **facts: object) -> Backend:
 async def fleet_stub(port: int) -> AsyncGenerator[Any]:
     async with connected(port) as channel:
         yield fleet_pb2_grpc.FleetServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+@asynccontextmanager
+async def answering(service: FleetService) -> AsyncGenerator[tuple[int, Any]]:
+    """The admin port that serves it, and a client of it."""
+    servers = GrpcServers(
+        inference=InferenceService(ToldDirector(), SystemClock()),
+        admin=(face(service),),
+        ready=lambda: True,
+        grpc_port=0,
+        admin_port=0,
+    )
+    await servers.start()
+    try:
+        async with fleet_stub(servers.admin_port) as stub:
+            yield servers.admin_port, stub
+    finally:
+        await servers.stop(0.0)
 
 
 @dataclass

@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 
 from backends.scripted import ScriptedBackend
-from router.api.admin_faces import face
 from router.api.fleet_service import BEHIND_S, MOST_ALARMS, FleetService
-from router.api.grpc_server import GrpcServers
-from router.api.inference_service import InferenceService
-from router.clock import FakeClock, SystemClock
+from router.clock import FakeClock
 from router.dispatch.decider import Decider
 from router.dispatch.fleet import Fleet
 from router.dispatch.overview import Overview
@@ -31,8 +28,7 @@ from router.domain.snapshot import FleetSnapshot
 from router.prediction.output_length import OutputLength
 from router.state.view import FleetView
 from router.v1 import fleet_pb2 as pb
-from tests.integration.api.conftest import ToldDirector
-from tests.integration.api.fleet_site import CATALOGUE, backend, fleet_stub
+from tests.integration.api.fleet_site import CATALOGUE, answering, backend
 
 SICK = Health(state=HealthState.EJECTED, reason="3 probes failed")
 
@@ -109,17 +105,8 @@ async def parts() -> AsyncIterator[Parts]:
         notices=lambda: parts.notices,
         clock=clock,
     )
-    servers = GrpcServers(
-        inference=InferenceService(ToldDirector(), SystemClock()),
-        admin=(face(service),),
-        ready=lambda: True,
-        grpc_port=0,
-        admin_port=0,
-    )
-    await servers.start()
-    async with fleet_stub(servers.admin_port) as parts.stub:
+    async with answering(service) as (_, parts.stub):
         yield parts
-    await servers.stop(0.0)
 
 
 async def test_an_overview_of_an_empty_fleet(parts: Parts) -> None:

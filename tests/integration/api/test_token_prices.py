@@ -12,12 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backends.scripted import ScriptedBackend
-from router.api.admin_faces import face
 from router.api.fleet_service import FleetService
-from router.api.grpc_server import GrpcServers
-from router.api.inference_service import InferenceService
 from router.cli.prices import prices
-from router.clock import FakeClock, SystemClock
+from router.clock import FakeClock
 from router.dispatch.fleet import Fleet
 from router.dispatch.overview import Overview
 from router.dispatch.recent import Recent
@@ -32,8 +29,7 @@ from router.domain.rows import Forecast
 from router.domain.snapshot import FleetSnapshot
 from router.state.view import FleetView
 from router.v1 import fleet_pb2 as pb
-from tests.integration.api.conftest import ToldDirector
-from tests.integration.api.fleet_site import CATALOGUE, backend, fleet_stub
+from tests.integration.api.fleet_site import CATALOGUE, answering, backend
 
 HOSTED = Price(backend="api", input_usd_per_mtok=1.0, output_usd_per_mtok=5.0)
 
@@ -91,20 +87,10 @@ async def site() -> AsyncIterator[Site]:
         notices=lambda: (),
         clock=clock,
     )
-    servers = GrpcServers(
-        inference=InferenceService(ToldDirector(), SystemClock()),
-        admin=(face(service),),
-        ready=lambda: True,
-        grpc_port=0,
-        admin_port=0,
-    )
-    await servers.start()
-    site.port = servers.admin_port
     backends = {name: backend(name) for name in ("api", "unpriced")}
     view.publish(FleetSnapshot(version=1, backends=backends, prices={("api", ""): book_of(HOSTED)}))
-    async with fleet_stub(servers.admin_port) as site.stub:
+    async with answering(service) as (site.port, site.stub):
         yield site
-    await servers.stop(0.0)
 
 
 async def test_a_token_has_its_list_price_and_what_was_paid(site: Site) -> None:
