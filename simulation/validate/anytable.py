@@ -22,6 +22,8 @@ from simulation.validate.streams import Point
 # Of a sequence where the table says nothing of lengths.
 CONTEXT_TOKENS: Final = 1000.0
 PROMPT_TOKENS: Final = 250.0
+# llama-bench calls them pp512 and tg128.
+PREFILL: Final = ("prompt", "prefill", "pp")
 YES: Final = frozenset({"true", "yes", "on"})
 NO: Final = frozenset({"false", "no", "off", "none", "n/a", "na", "nan", "null", "-", "?"})
 # What "yes" stands for where a number is expected; more of a number is one that somebody wrote.
@@ -141,6 +143,9 @@ class _Reading:
         said = self._text(row, "accelerator")
         if not name or not said:
             raise Unusable("no model" if not name else "no accelerator")
+        phase = self._text(row, "phase")
+        if phase.lower().startswith(PREFILL):
+            raise Unusable(f"column '{self.columns.at['phase']}' is '{phase}': not of decoding")
         known = accelerator(said)
         if known is None or known[0] not in self.catalogue.hardware:
             raise Unusable(f"unknown accelerator '{said}': hardware.yaml has no figures for it")

@@ -38,6 +38,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "task": "task workload dataset",
         "drafts": "drafttokens speculativetokens numspeculativetokens",
         "drafting": "specdecoding speculative speculativedecoding specmethod spec mtp",
+        "phase": "phase stage test",
         "acceptance": "draftacceptance acceptance acceptancerate",
     }.items()
 }

@@ -104,6 +104,16 @@ def test_a_unit_that_nobody_says_is_the_one_nearest_to_the_forecast(known: Catal
     assert any("another unit perhaps: line 4" in said for said in mixed.said)
 
 
+def test_rows_of_prefill_are_not_of_decoding(known: Catalogue, tmp_path: Path) -> None:
+    """Tables of llama.cpp have both."""
+    text = "device,phase,model,batch,tok_per_s\nM4 16GB,{},llama3-8b-q4_k_m,1,20.9\n"
+
+    assert len(table(text.format("generate"), known, tmp_path).points) == 1
+    assert table(text.format("prompt"), known, tmp_path).unusable == [
+        (2, "column 'phase' is 'prompt': not of decoding")
+    ]
+
+
 def test_a_rate_is_of_one_user_or_of_all(known: Catalogue, tmp_path: Path) -> None:
     """Whichever it can be."""
     text = "gpu,count,model,batch,tokens_per_second\nh100,1,llama-3.1-8b,64,{}\n"
