@@ -28,6 +28,9 @@ HEAD_SIZE: Final = 128
 # MI355X, 18.3 ms with 64 sequences), and moved half of the way there.
 ENGINE_OVERHEAD: Final = {"sglang": 0.75, "trtllm": 0.75, "tensorrtllm": 0.75}
 
+# Engines that work through several devices one after the other: those add memory, and neither bandwidth nor FLOP/s.
+LAYER_BY_LAYER: Final = frozenset({"llama_cpp", "llama_cpp_embedded", "ollama"})
+
 
 def speed(
     model: Model,
@@ -50,6 +53,8 @@ def speed(
     """
     if hardware.flops_per_s <= 0.0 or hardware.memory_bandwidth_bytes_per_s <= 0.0 or model.parameters <= 0.0:
         return _hosted(hardware)
+    if engine in LAYER_BY_LAYER:
+        count = 1
     c = constants
     eight_bits = EIGHT_BITS_FROM < bytes_per_weight <= EIGHT_BITS_TO
     speedup = 1.0
@@ -116,7 +121,7 @@ def served_speed(model: Model, hardware: Hardware, backend: Backend, served: Ser
         expert_parallel=served.expert_parallel,
         draft_tokens=served.draft_tokens,
         draft_acceptance=served.draft_acceptance,
-        engine=backend.profile,
+        engine=backend.profile or backend.wire,
     )
 
 

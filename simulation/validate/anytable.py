@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from simulation.validate.streams import Point
 # Of a sequence where the table says nothing of lengths.
 CONTEXT_TOKENS: Final = 1000.0
 PROMPT_TOKENS: Final = 250.0
+GGUF: Final = re.compile(r"(?<![a-z0-9])(i?q\d_[k\d]|gguf)")
 # llama-bench calls them pp512 and tg128.
 PREFILL: Final = ("prompt", "prefill", "pp")
 YES: Final = frozenset({"true", "yes", "on"})
@@ -36,7 +38,15 @@ UNITS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 DRAFTING: Final = ("mtp", "eagle", "medusa", "draft")
 DRAFT_TOKENS: Final = 3
 DRAFT_ACCEPTANCE: Final = 0.7
-ENGINES: Final = (("sglang", "sglang"), ("sgl", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm"), ("vllm", "vllm"))
+ENGINES: Final = (
+    ("sglang", "sglang"),
+    ("sgl", "sglang"),
+    ("trt", "trtllm"),
+    ("tensorrt", "trtllm"),
+    ("vllm", "vllm"),
+    ("llama", "llama_cpp"),
+    ("gguf", "llama_cpp"),
+)
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,9 @@ class _Reading:
             self.assumed["no precision: by the model's name, else as its maker serves it, where it fits"] += 1
         weight = weight_bytes(name, model, self.catalogue.hardware[known[0]], count, precision)
         engine = self._text(row, "engine").lower()
+        if not engine and GGUF.search(f"{name} {precision}".lower()):
+            engine = "llama_cpp"
+            self.assumed["a quantisation of GGUF: llama.cpp, which works through several devices one by one"] += 1
         prompt, context = self._lengths(row)
         drafts, acceptance = self._drafts(row)
         return Measured(

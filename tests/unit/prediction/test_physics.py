@@ -133,3 +133,10 @@ def test_less_is_believed_of_what_is_less_known() -> None:
     assert prior_sd_log(DENSE, H100, "sglang") > known
     assert prior_sd_log(replace(DENSE, guessed=True), H100) > 0.3
     assert prior_sd_log(MIXTURE, replace(H100, kind="hosted", prior_sd_log=0.5), "openai") == 0.5
+
+
+@pytest.mark.parametrize("engine", ["llama_cpp", "llama_cpp_embedded", "ollama"])
+def test_engines_that_go_layer_by_layer_gain_memory_and_no_speed_from_more_devices(engine: str) -> None:
+    """Llama.cpp on four devices is as fast as on one; vLLM is not."""
+    assert tpot(DENSE, engine=engine) == tpot(DENSE, engine=engine, count=1)
+    assert tpot(DENSE, engine="vllm") < 0.5 * tpot(DENSE, engine="vllm", count=1)

@@ -114,6 +114,17 @@ def test_rows_of_prefill_are_not_of_decoding(known: Catalogue, tmp_path: Path) -
     ]
 
 
+def test_a_quantisation_of_gguf_is_llama_cpp(known: Catalogue, tmp_path: Path) -> None:
+    """Which gains no speed from more devices; said, as the table does not name an engine."""
+    text = "device,model,batch,tok_per_s\n4090 24GB,{0},1,120\n4090 24GB * 4,{0},1,117\n"
+    quantised = table(text.format("llama3-8b-q4_k_m"), known, tmp_path)
+    plain = table(text.format("llama3-8b"), known, tmp_path)
+
+    assert quantised.points[0].prior_s == quantised.points[1].prior_s
+    assert plain.points[0].prior_s > 1.5 * plain.points[1].prior_s
+    assert any("GGUF" in said for said in quantised.said)
+
+
 def test_a_rate_is_of_one_user_or_of_all(known: Catalogue, tmp_path: Path) -> None:
     """Whichever it can be."""
     text = "gpu,count,model,batch,tokens_per_second\nh100,1,llama-3.1-8b,64,{}\n"
