@@ -82,6 +82,7 @@ class Attempt:
         live = self.row.live
         feedback.busy.start(self.row.id, live)
         live.prefill_tokens += self._prefilling
+        live.worth_usd_per_s += forecast.worth_usd_per_s
         feedback.fleet.touched(self.row.id)
 
     def take(self, chunk: Chunk) -> bool:
@@ -117,7 +118,11 @@ class Attempt:
         """Ends the attempt. The first call counts; later ones return its outcome."""
         if self.outcome is None:
             self._end_prefill()
-            self._feedback.busy.end(self.row.id, self.row.live)
+            live = self.row.live
+            self._feedback.busy.end(self.row.id, live)
+            # Exactly nothing when nobody is left, whatever sums of fractions come to.
+            left = live.worth_usd_per_s - self.forecast.worth_usd_per_s
+            live.worth_usd_per_s = max(0.0, left) if live.in_flight > 0 else 0.0
             self.outcome = self._feedback.record(self, result, error)
             self._feedback.fleet.touched(self.row.id)
         return self.outcome

@@ -77,7 +77,7 @@ class Fleet:
         self.catalogue = catalogue
         self.wires = wires
         self.policies = policies
-        self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
+        self.weights = _weights(policies)
         self.version = 0
         self.members: dict[str, Member] = {}
         self.removed: list[Adapter] = []
@@ -139,7 +139,7 @@ class Fleet:
 
     def use_policies(self, policies: Policies) -> None:
         """Takes over new policies."""
-        self.weights = {name: Weights(workload) for name, workload in policies.classes.items()}
+        self.weights = _weights(policies)
         self.policies = policies
         for member in self.members.values():
             member.breaker.open_after = policies.dispatch.open_after_failures
@@ -338,6 +338,12 @@ class Fleet:
     def _hardware(self, backend: Backend) -> Hardware:
         known = self.catalogue.hardware.get(backend.hardware)
         return known or Hardware(id=backend.hardware, name=backend.hardware, kind="hosted", prior_sd_log=0.5)
+
+
+def _weights(policies: Policies) -> dict[str, Weights]:
+    usual = policies.classes.get(policies.default_class)
+    worth = usual.usd_per_slowed_s if usual is not None else None
+    return {name: Weights(w, usual_usd_per_slowed_s=worth) for name, w in policies.classes.items()}
 
 
 def _unread(model: Model | None) -> int:

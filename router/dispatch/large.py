@@ -174,8 +174,7 @@ class Crowd:
             seen.energy_j = many.energy_j(seen)
         if weights.usd_per_g_co2 > 0.0:
             seen.carbon_g = many.carbon_g(seen)
-        if weights.usd_per_slowed_s > 0.0:
-            seen.slowed_s = many.slowed_s(seen)
+        seen.slowed_usd = many.slowed_usd(seen, weights.usual_usd_per_slowed_s)
         return seen
 
 

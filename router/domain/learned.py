@@ -26,6 +26,10 @@ PER_UNIT: Final = 4.0
 POINTS: Final = 33
 # Observations that Student's t counts for beside the real ones.
 SHAPE_WEIGHT: Final = 10.0
+# Beyond so many standard deviations it is never surer than Student's t with so many degrees: queues are calm before
+# they are not, and two hundred answers of a calm have no tail.
+FAR: Final = 2.5
+LIGHTEST: Final = 8.0
 
 
 class Belief:
@@ -175,14 +179,17 @@ class Tail:
         return 0.5 * (low + high)
 
     def _refresh(self) -> None:
-        """The table of P(residual <= t), never 0, never 1, never flat."""
+        """The table of P(residual <= t), never 0, never 1, never falling."""
         n = len(self._ring)
-        table = []
+        table: list[float] = []
         below = 0
+        within = 0.0
         for cell in range(POINTS):
+            point = cell / PER_UNIT - REACH
             below += self._counts[cell]
-            shape = _student(cell / PER_UNIT - REACH, n + 3.0)
-            table.append((below + SHAPE_WEIGHT * shape) / (n + SHAPE_WEIGHT))
+            p = (below + SHAPE_WEIGHT * _student(point, n + 3.0)) / (n + SHAPE_WEIGHT)
+            within = max(within, min(p, _student(point, LIGHTEST)) if point >= FAR else p)
+            table.append(within)
         self._table = table
         self._fresh = True
 

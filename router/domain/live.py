@@ -1,4 +1,4 @@
-"""What a backend is doing now, as this replica sees it. Plain typed attributes: it compiles to native code unchanged."""
+"""What a backend is doing now, as this replica sees it. Typed attributes alone: it compiles to native code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ class Live:
     replicas but this one) is taken to have done as this one did: `in_flight` less `in_flight_heard`, which is what this
     one had when the others were heard. With `others` and `in_flight_heard` at 0 that comes to "each as much as I".
 
-    `prefill_tokens` are those of own prompts whose first token has not come, less what is cached; of others' it is known
-    by `others_prefill` and `prefill_heard` in the same way.
+    `worth_usd_per_s` is what a second is worth to all of its own requests there together: those of a class that does
+    not mind waiting add nothing.
+
+    `prefill_tokens` are those of own prompts whose first token has not come, less what is cached; of others' it is
+    known by `others_prefill` and `prefill_heard` in the same way.
 
     `requests_left` and `tokens_left` are what its vendor said is left of a limit, less what was sent since then; each
     counts until its `*_left_until`. They are apart from `limit_requests` and `limit_tokens`, which are the limits that
@@ -35,6 +38,7 @@ class Live:
         self.others = 0.0
         self.peers = 0.0
         self.elsewhere = 0.0
+        self.worth_usd_per_s = 0.0
         self.prefill_tokens = 0.0
         self.prefill_heard = 0.0
         self.others_prefill = 0.0
@@ -65,6 +69,13 @@ class Live:
         own = self.in_flight
         others = self.others + self.peers * (own - self.in_flight_heard)
         return own + others if others > 0.0 else float(own)
+
+    def second_usd(self, usual: float) -> float:
+        """Dollars that a second is worth to one of those in flight, on average; `usual` where this router has none.
+
+        Of other replicas' requests it is not told: they are taken to be like its own.
+        """
+        return self.worth_usd_per_s / self.in_flight if self.in_flight > 0 else usual
 
     def prefilling(self) -> float:
         """Tokens of prompts that all routers are believed to wait for there, by the rule of `in_flight`."""

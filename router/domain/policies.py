@@ -20,7 +20,7 @@ class WorkloadClass:
         usd_per_error: a failed attempt.
         usd_per_joule: energy, beside what it costs.
         usd_per_quality: a whole point of quality, 0 to 1.
-        usd_per_slowed_s: a user-second of slowing down others in the same batch.
+        usd_per_slowed_s: a second by which others slow down a request of this class; it is they who pay for it.
         slo: what holds when the request names none.
         batch: batch prices may be used.
         usd_per_kg_co2: emissions, beside what the energy costs.

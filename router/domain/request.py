@@ -31,7 +31,8 @@ class StreamBreakAction(StrEnum):
 class Slo:
     """Objectives in seconds; None is none. `probability` None: the workload class's.
 
-    `*_probability`, of a class: where one objective has to be met with another probability than the rest.
+    `*_probability`, of a class: where one objective has to be met with another probability than the rest. `aim`, of a
+    class: who meets all of them with this probability comes before who is only likely enough.
     """
 
     ttft_s: float | None = None
@@ -42,6 +43,7 @@ class Slo:
     ttft_probability: float | None = None
     tpot_probability: float | None = None
     e2e_probability: float | None = None
+    aim: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ SLOPE_MOST: Final = 0.15
 TPOT_NOISE_SD: Final = 0.055
 # First tokens also wait in queues that nobody sees, on stacks that differ more.
 TTFT_SD: Final = 0.30
-TTFT_SLOPE_SD: Final = 0.15
+TTFT_SLOPE_SD: Final = 0.10
 TTFT_NOISE_SD: Final = 0.25
 
 

@@ -52,7 +52,9 @@ RESTART_USD: Final = 33
 FREEDOM: Final = 34
 PER_FREEDOM: Final = 35
 NEARLY_ONE: Final = 36
-COUNT: Final = 37
+# What a second is worth to those in flight, -1 where that is not known.
+SECOND_USD: Final = 37
+COUNT: Final = 38
 
 
 def coefficients(row: Row) -> tuple[float, ...]:
@@ -119,4 +121,5 @@ def coefficients(row: Row) -> tuple[float, ...]:
         freedom,
         1.0 / freedom,
         (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0),
+        live.second_usd(-1.0),
     )

@@ -36,7 +36,7 @@ class Estimates:
         self.p_e2e: Each = 1.0
         self.energy_j: Each = 0.0
         self.carbon_g: Each = 0.0
-        self.slowed_s: Each = 0.0
+        self.slowed_usd: Each = 0.0
 
     def likely(self) -> Each:
         """P(every objective is met), the three taken as independent."""

@@ -17,6 +17,7 @@ from router.prediction import coefficients as c
 from router.prediction.estimates import Each, Estimates, Floats
 from router.prediction.predictor import (
     FRESH_S,
+    LEAST_TTFT_VAR,
     MAX_AGEING_S,
     MAX_PACE,
     MIN_PACE,
@@ -116,6 +117,7 @@ class Many:
         ttft_size *= 1.0 / 2000.0
         np.log(ttft_size, out=ttft_size)
         ttft_var = _square(of[c.TTFT_VAR], of[c.TTFT_VAR_SIZE], of[c.TTFT_VAR_SQUARE], ttft_size)
+        np.maximum(ttft_var, LEAST_TTFT_VAR, out=ttft_var)
         if shape.state_age_s > FRESH_S:
             stale = min(MAX_AGEING_S, shape.state_age_s - FRESH_S)
             ttft_var += TTFT_AGEING * stale
@@ -175,12 +177,17 @@ class Many:
     def carbon_g(self, out: Estimates) -> Floats:
         return self.energy_j(out) * self._of[c.G_PER_J]
 
-    def slowed_s(self, out: Estimates) -> Floats:
+    def slowed_usd(self, out: Estimates, usual_usd_per_s: float) -> Floats:
+        """What those who are slowed lose, by what a second is worth to them; `usual_usd_per_s` where nobody knows."""
         of = self._of
         slope = of[c.SLOPE_CONTEXT_S] * out.context + of[c.SLOPE_S]
         if self._windows:
             slope += of[c.SLOPE_WINDOW_S] * np.minimum(of[c.WINDOW], out.context)
-        return of[c.OTHERS] * (slope * out.output_tokens + PREFILL_FELT * out.work_s)
+        slope *= out.output_tokens
+        slope += PREFILL_FELT * out.work_s
+        slope *= of[c.OTHERS]
+        slope *= np.where(of[c.SECOND_USD] < 0.0, np.float32(usual_usd_per_s), of[c.SECOND_USD])
+        return slope
 
     def _each(self, values: list[float]) -> Each:
         """Of each row, the value of its model."""

@@ -23,6 +23,8 @@ LENGTH_SPREAD: Final = math.exp(OUTPUT_SD_LOG * OUTPUT_SD_LOG) - 1.0
 LENGTH_P90: Final = math.exp(1.2816 * OUTPUT_SD_LOG)
 # So wide is nothing: beyond it the mean of a log-normal is all tail.
 MAX_VARIANCE: Final = 4.0
+# No queue is known better than to a tenth: what is calm for two hundred answers still comes in bursts.
+LEAST_TTFT_VAR: Final = 0.01
 # Shared state that is older says less about queues, and a little less about batches: variance of the logarithm,
 # each second.
 FRESH_S: Final = 1.0
@@ -107,7 +109,7 @@ def predict(row: Row, shape: Shape, length: Length) -> Forecast:
     ttft = max(1e-6, _prior_ttft_s(row, fresh, tokens, batch, tpot_median * tpot_skew))
     prompt = row.live.prefilling() + fresh
     size = _log((prompt + 256.0) / 2000.0)
-    ttft_var = min(MAX_VARIANCE, learned.ttft.variance(size, load))
+    ttft_var = min(MAX_VARIANCE, max(LEAST_TTFT_VAR, learned.ttft.variance(size, load)))
     pace = math.exp(learned.ttft.mean(size, load))
 
     if shape.state_age_s > FRESH_S:

@@ -17,7 +17,9 @@ from router.domain.rows import Forecast, Row, Shape
 TIER_USD: Final = 1.0e5
 # Within a tier, behind every one that has room.
 CROWDED_USD: Final = 0.5 * TIER_USD
-# Where no objective is within reach the likeliest comes first: by steps of 5 %, for no prediction tells apart less.
+# Within a tier, behind every one that meets the objectives as surely as the class aims at.
+UNSURE_USD: Final = 0.25 * TIER_USD
+# Where nothing is sure the likeliest comes first: by steps of 5 %, for no prediction tells apart less.
 STEP_USD: Final = 1.0e3
 STEP_LOG: Final = 0.05
 LEAST_LIKELY: Final = 1e-300
@@ -38,9 +40,12 @@ FIRST_ANSWERS: Final = 5
 
 
 class Weights:
-    """A workload class as plain numbers."""
+    """A workload class as plain numbers.
 
-    def __init__(self, workload: WorkloadClass) -> None:
+    `usual_usd_per_slowed_s` is what a second is worth to those of whom nothing is known: the default class's.
+    """
+
+    def __init__(self, workload: WorkloadClass, *, usual_usd_per_slowed_s: float | None = None) -> None:
         self.cost = workload.cost_weight
         self.usd_per_s = workload.usd_per_s
         self.usd_per_ttft_s = workload.usd_per_ttft_s
@@ -50,6 +55,9 @@ class Weights:
         self.usd_per_g_co2 = 1e-3 * workload.usd_per_kg_co2
         self.usd_per_quality = workload.usd_per_quality
         self.usd_per_slowed_s = workload.usd_per_slowed_s
+        self.usual_usd_per_slowed_s = workload.usd_per_slowed_s
+        if usual_usd_per_slowed_s is not None:
+            self.usual_usd_per_slowed_s = usual_usd_per_slowed_s
 
 
 def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
@@ -66,7 +74,9 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
     forecast.error_usd = weights.usd_per_error * (min(1.0, failing + 0.2) if row.suspect else failing)
     forecast.energy_usd = weights.usd_per_joule * forecast.energy_j
     forecast.carbon_usd = weights.usd_per_g_co2 * forecast.carbon_g
-    forecast.slowed_usd = weights.usd_per_slowed_s * forecast.slowed_s
+    # What those who are slowed lose, by what their seconds are worth, not by what this request's are.
+    forecast.slowed_usd = row.live.second_usd(weights.usual_usd_per_slowed_s) * forecast.slowed_s
+    forecast.worth_usd_per_s = weights.usd_per_slowed_s
     forecast.quality_usd = 0.0
     if weights.usd_per_quality > 0.0:
         forecast.quality_usd = weights.usd_per_quality * (1.0 - row.quality.of(shape.quality_task))
@@ -83,7 +93,7 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
     )
     # Given up in this order where nothing meets all of them: end to end, each token, the first token.
     if forecast.p_ttft < shape.ttft_probability:
-        forecast.tier = HOPELESS + int(-math.log(max(likely, LEAST_LIKELY)) / STEP_LOG)
+        forecast.tier = HOPELESS + _steps(likely)
         forecast.rank_usd = forecast.objective_usd + HOPELESS * TIER_USD + (forecast.tier - HOPELESS) * STEP_USD
     else:
         if forecast.p_tpot < shape.tpot_probability:
@@ -94,9 +104,18 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
             forecast.tier = 0
         forecast.rank_usd = forecast.objective_usd + forecast.tier * TIER_USD
     forecast.feasible = forecast.tier == 0
+    aim = shape.aim
+    forecast.unsure = forecast.p_ttft < aim or forecast.p_tpot < aim or forecast.p_e2e < aim
+    if forecast.unsure and forecast.tier == 0:
+        forecast.rank_usd += UNSURE_USD + _steps(likely) * STEP_USD
     forecast.crowded = crowded(row, forecast.batch, shape.now, trying=shape.batch)
     if forecast.crowded:
         forecast.rank_usd += CROWDED_USD
+
+
+def _steps(likely: float) -> int:
+    """How many steps of 5 % a chance is below certainty."""
+    return int(-math.log(max(likely, LEAST_LIKELY)) / STEP_LOG)
 
 
 def crowded(row: Row, batch: float, now: float, *, trying: bool) -> bool:

@@ -64,9 +64,15 @@ def _relaxed(best: Forecast) -> str:
     return f"{told}; {chance}" if best.tier < HOPELESS else f"{told}; {chance}, which is nearest"
 
 
+def told_percent(p: float) -> str:
+    """A chance, with a digit more where it is nearly sure."""
+    return f"{100.0 * p:.1f} %" if p > 0.95 else f"{100.0 * p:.0f} %"
+
+
 def _equals(ranking: Ranking, best: Forecast) -> list[Forecast]:
     """The others that meet as much, and have room as well."""
-    return [f for f in ranking.ordered[1:] if f.tier == best.tier and f.crowded == best.crowded]
+    same = (best.tier, best.crowded, best.unsure)
+    return [f for f in ranking.ordered[1:] if (f.tier, f.crowded, f.unsure) == same]
 
 
 def _plain(forecast: Forecast) -> float:
@@ -151,10 +157,10 @@ def _others(ranking: Ranking, best: Forecast) -> list[str]:
 
 def _against(other: Forecast, best: Forecast) -> str:
     """What speaks most against another than the choice."""
-    if other.tier > best.tier:
+    if other.tier > best.tier or (other.unsure and not best.unsure):
         chances = (("first token", other.p_ttft), ("pace", other.p_tpot), ("end to end", other.p_e2e))
         name, chance = min(chances, key=lambda pair: pair[1])
-        return f"meets the SLO ({name}) with {100.0 * chance:.0f} % only"
+        return f"meets the SLO ({name}) with {told_percent(chance)} only"
     if other.crowded and not best.crowded:
         return "it has no room"
     if other.objective_usd <= best.objective_usd:

@@ -28,6 +28,7 @@ from router.scheduling.objective import (
     TIER_USD,
     UNKNOWN_INPUT_USD,
     UNKNOWN_OUTPUT_USD,
+    UNSURE_USD,
     Weights,
     crowded,
 )
@@ -63,7 +64,7 @@ class Estimates(Protocol):
     p_e2e: Each
     energy_j: Each
     carbon_g: Each
-    slowed_s: Each
+    slowed_usd: Each
 
     def likely(self) -> Each:
         """P(every objective is met)."""
@@ -178,10 +179,10 @@ class Facts:
             (weights.usd_per_ttft_s, seen.ttft_s),
             (weights.usd_per_joule, seen.energy_j),
             (weights.usd_per_g_co2, seen.carbon_g),
-            (weights.usd_per_slowed_s, seen.slowed_s),
         ):
             if usd > 0.0:
                 stake += usd * of
+        stake += seen.slowed_usd
         likely = seen.likely()
         if weights.usd_per_slo_miss > 0.0 and not isinstance(likely, float):
             stake += weights.usd_per_slo_miss * (1.0 - likely)
@@ -208,19 +209,25 @@ class Facts:
             (seen.p_e2e, shape.e2e_probability),
         ):
             if not isinstance(p, float):
-                good &= p >= wanted
+                good &= p >= max(wanted, shape.aim)
         if np.count_nonzero(good) > count:
             return np.where(good, rank, INFINITE)
         exact = rank.astype(np.float64)
         late = np.zeros(len(rank))
+        unsure = np.zeros(len(rank), dtype=np.bool_)
         if not isinstance(seen.p_e2e, float):
             late[seen.p_e2e < shape.e2e_probability] = TIER_USD
         if not isinstance(seen.p_tpot, float):
             late[seen.p_tpot < shape.tpot_probability] = 2.0 * TIER_USD
         if not isinstance(seen.p_ttft, float):
-            steps = np.floor(np.log(np.maximum(seen.likely(), LEAST_LIKELY)) * (-1.0 / STEP_LOG))
             hopeless = seen.p_ttft < shape.ttft_probability
-            late[hopeless] = HOPELESS * TIER_USD + steps[hopeless] * STEP_USD
+            late[hopeless] = HOPELESS * TIER_USD + _steps(seen)[hopeless] * STEP_USD
+        for p in (seen.p_ttft, seen.p_tpot, seen.p_e2e):
+            if not isinstance(p, float):
+                unsure |= p < shape.aim
+        unsure &= late == 0.0
+        if unsure.any():
+            late[unsure] = UNSURE_USD + _steps(seen)[unsure] * STEP_USD
         exact += late
         exact[crowded_now] += CROWDED_USD
         exact[out] = math.inf
@@ -299,3 +306,9 @@ def choose(
     if len(chosen) == 1:
         return np.sort(chosen[0]), beyond
     return np.unique(np.concatenate(chosen)), beyond
+
+
+def _steps(seen: Estimates) -> Floats:
+    """`objective._steps` of each."""
+    steps: Floats = np.floor(np.log(np.maximum(seen.likely(), LEAST_LIKELY)) * (-1.0 / STEP_LOG))
+    return steps

@@ -27,7 +27,9 @@ HASTY = replace(WORKLOAD, usd_per_s=1.0)
 def test_the_reason_is_the_term_that_won(workload: WorkloadClass, reason: str) -> None:
     """What most of the difference to the next best is made of."""
     good = row("good", usd=0.5, bandwidth=6e12, task_quality=0.9)
-    told = why(rank([good, row("other", usd=5.0, busy=8, task_quality=0.5)], workload=workload))
+    other = row("other", usd=5.0, busy=8, task_quality=0.5)
+    other.live.worth_usd_per_s = 8 * workload.usd_per_slowed_s
+    told = why(rank([good, other], workload=workload))
     assert reason in told
 
 

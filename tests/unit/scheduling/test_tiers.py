@@ -170,3 +170,29 @@ def test_a_multiplier_of_money_multiplies_money_alone() -> None:
     assert pressed.money_usd == pytest.approx(7.0 * plain.money_usd)
     assert math.isclose(pressed.objective_usd - pressed.money_usd, plain.objective_usd - plain.money_usd)
     assert pressed.cost_usd == plain.cost_usd
+
+
+def test_who_is_as_sure_as_the_class_aims_comes_first_and_the_promise_stays_what_it_is() -> None:
+    """Before the cheap one that is likely enough; both still meet the objectives, as reports and refusals see it."""
+    surely = forecast("surely", usd=1e-2, p=(0.9995, 0.9995, 1.0))
+    likely = forecast("likely", usd=1e-4, p=(0.99, 1.0, 1.0))
+    barely = forecast("barely", usd=1e-6, p=(0.9, 0.9, 1.0))
+    missing = forecast("missing", usd=1e-8, p=(0.5, 1.0, 1.0))
+    candidates = [missing, barely, likely, surely]
+    assert order(candidates, shape(aim=0.999)) == ["surely", "likely", "barely", "missing"]
+    assert [f.feasible for f in candidates] == [False, True, True, True]
+    assert order(candidates)[0] == "barely"
+
+
+def test_slowing_others_costs_what_their_time_is_worth() -> None:
+    """Who joins a batch of requests that nobody waits for pays nothing, whatever their own second is worth."""
+    waited, unwaited, unknown = row("waited", busy=4), row("unwaited", busy=4), row("unknown")
+    waited.live.worth_usd_per_s = 4 * 1e-3
+    weights = Weights(WorkloadClass(name="w", usd_per_slowed_s=5.0), usual_usd_per_slowed_s=1e-4)
+    dollars = []
+    for there in (waited, unwaited, unknown):
+        found = Forecast(there)
+        found.slowed_s = 2.0
+        score(found, SHAPE, weights)
+        dollars.append(found.slowed_usd)
+    assert dollars == pytest.approx([2e-3, 0.0, 2e-4])
