@@ -98,7 +98,7 @@ async def test_the_directory_keeps_its_bound(tmp_path: Path) -> None:
 
     assert max(sizes) <= 1 << 20
     assert ids[-1] == "r2499"
-    assert 300 < len(ids) < 2_500
+    assert 200 < len(ids) < 2_500
     assert not Reading(tmp_path).notes
 
 

@@ -99,8 +99,8 @@ def test_what_nobody_tells_is_read_in_turn() -> None:
     one = decider(made, 0.5)
     best = made.fleet.members["b00300"].live
     for member in made.fleet.members.values():
-        member.live.in_flight = 20
-    best.in_flight, best.open_until = 0, made.clock.monotonic() + 1e9
+        member.live.in_flight, member.live.worth_usd_per_s = 20, 20e-4
+    best.in_flight, best.worth_usd_per_s, best.open_until = 0, 0.0, made.clock.monotonic() + 1e9
     profile = plain()
     assert one.plan(profile).ranking.ordered[0].row.id != "b00300"
     best.open_until = NEVER
