@@ -23,7 +23,7 @@ CONFIG = Path(__file__).parents[3] / "config"
         ),
         (
             "    max_attempts: 4 ",
-            "    service_tier: priorty\n    max_attempts: 4 ",
+            "    service_tier: priorit\n    max_attempts: 4 ",
             r"classes\.agentic\.service_tier: .*did you mean 'priority'",
         ),
     ],

@@ -73,7 +73,7 @@ def test_a_table_means_the_same_however_it_is_written(text: str | bytes, known: 
         (".5", False, 0.5),
     ],
 )
-def test_a_number_is_never_another(text: str, decimal_comma: bool, value: float | None) -> None:  # noqa: FBT001
+def test_a_number_is_never_another(text: str, decimal_comma: bool, value: float | None) -> None:  # noqa: FBT001 - of pytest
     """What is no number is refused, not read as ten times as much."""
     found = number(text, decimal_comma=decimal_comma)
 
