@@ -17,10 +17,11 @@ from backends.auth import MissingCredential
 from backends.contract import Backend as Adapter
 from backends.spec import BackendSpec
 from router.clock import Clock
+from router.dispatch.offers import families, refused, unread
 from router.dispatch.prices import PricesInForce
 from router.domain.catalogue import Catalogue
 from router.domain.decision import Drop, DropReason, HardwareLabel, label
-from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter, ServedModel
+from router.domain.fleet import Backend, Health, HealthState, ServedModel
 from router.domain.guessing import guessed
 from router.domain.hardware import Hardware, Model
 from router.domain.learned import Learned
@@ -28,10 +29,10 @@ from router.domain.live import NEVER, Live
 from router.domain.policies import DispatchPolicy, Policies
 from router.domain.pricing import Price
 from router.domain.quality import Quality
-from router.domain.rows import EVERYTHING, Row, capability_mask, parameter_mask
+from router.domain.rows import EVERYTHING, Row
 from router.domain.sites import Grids
 from router.domain.snapshot import FleetSnapshot
-from router.domain.wires import WITHOUT, Wires
+from router.domain.wires import Wires
 from router.errors import UnknownModel
 from router.prediction.beginning import beginning
 from router.prediction.physics import served_speed
@@ -47,8 +48,6 @@ Forgotten = Callable[[str, str | None], None]
 UNKNOWN_HEALTH = Health()
 # Whoever comes back from these is not taken to remember anything.
 STARTS_ANEW = frozenset({HealthState.EJECTED, HealthState.WARMING})
-# What a model of the catalogue must read for a capability to mean anything.
-READS = {Capability.VISION: "image", Capability.AUDIO: "audio"}
 
 
 @dataclass(slots=True)
@@ -95,7 +94,7 @@ class Fleet:
         # By model, then by backend.
         self._by_model: dict[str, dict[str, Row]] = {}
         self._by_name: dict[str, list[Row]] = {}
-        self._families = _families(wires or {})
+        self._families = families(wires or {})
         self._grids = Grids(catalogue.places)
         self._forgotten: Forgotten | None = None
 
@@ -332,7 +331,7 @@ class Fleet:
             learned=learned,
             quality=self.quality(served.model),
             family=self._families.get((backend.wire, backend.profile), EVERYTHING)
-            & ~(_unread(model) | _refused(backend)),
+            & ~(unread(model) | refused(backend)),
         )
 
     def _hardware(self, backend: Backend) -> Hardware:
@@ -344,32 +343,6 @@ def _weights(policies: Policies) -> dict[str, Weights]:
     usual = policies.classes.get(policies.default_class)
     worth = usual.usd_per_slowed_s if usual is not None else None
     return {name: Weights(w, usual_usd_per_slowed_s=worth) for name, w in policies.classes.items()}
-
-
-def _unread(model: Model | None) -> int:
-    """The capabilities that a model lacks because of what it does not read, whoever serves it."""
-    if model is None:
-        return 0
-    return capability_mask(frozenset(need for need, kind in READS.items() if kind not in model.modalities))
-
-
-def _refused(backend: Backend) -> int:
-    """What this server refuses although its family does not."""
-    if not backend.options:
-        return 0
-    names = set(dict(backend.options).get(WITHOUT, "").split(","))
-    return capability_mask(frozenset(c for c in Capability if c in names)) | parameter_mask(
-        frozenset(p for p in Parameter if p in names)
-    )
-
-
-def _families(wires: Wires) -> dict[tuple[str, str], int]:
-    """What each family can be asked for, as rows hold it; by wire and profile."""
-    return {
-        (wire, profile): capability_mask(family.capabilities) | parameter_mask(family.parameters)
-        for wire, facts in wires.items()
-        for profile, family in facts.profiles.items()
-    }
 
 
 def changed_keys(before: Mapping[K, object], after: Mapping[K, object]) -> list[K]:
