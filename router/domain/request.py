@@ -31,8 +31,8 @@ class StreamBreakAction(StrEnum):
 class Slo:
     """Objectives in seconds; None is none. `probability` None: the workload class's.
 
-    `*_probability`, of a class: where one objective has to be met with another probability than the rest. `aim`, of a
-    class: who meets all of them with this probability comes before who is only likely enough.
+    `*_probability`, of a class: where one objective has to be met with another probability than the rest. `headroom`,
+    of a class: beyond this share of an objective, what is expected counts as tight, and tight costs as much as a miss.
     """
 
     ttft_s: float | None = None
@@ -43,7 +43,7 @@ class Slo:
     ttft_probability: float | None = None
     tpot_probability: float | None = None
     e2e_probability: float | None = None
-    aim: float | None = None
+    headroom: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ this form compiles to native code unchanged. `Live` and `Learned` are the only m
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from router.domain.fleet import Backend, Capability, Health, HealthState, Parameter
@@ -137,7 +138,7 @@ class Shape:
     """One request in the numbers that predicting and scoring need; an SLO that was not asked for is infinite.
 
     `*_probability` is how likely each objective has to be met, `probability` where nothing is said of one apart.
-    Who meets each with probability `aim` comes before who is only likely enough.
+    `headroom`: what is expected beyond this share of an objective is tight; infinite where nothing is said.
     `money_multiplier` is what a dollar counts for a tenant who spends faster than its budget lasts. `explore`: this
     request may be sent to a backend of which too little is known. `now` is on the router's monotonic clock,
     `state_age_s` the age of the shared state. `cached_on` holds the cached prompt tokens by backend where they are
@@ -162,7 +163,7 @@ class Shape:
         ttft_probability: float = -1.0,
         tpot_probability: float = -1.0,
         e2e_probability: float = -1.0,
-        aim: float = 0.0,
+        headroom: float = math.inf,
         money_multiplier: float = 1.0,
         explore: bool = False,
         now: float = 0.0,
@@ -187,7 +188,7 @@ class Shape:
         self.ttft_probability = ttft_probability if ttft_probability >= 0.0 else probability
         self.tpot_probability = tpot_probability if tpot_probability >= 0.0 else probability
         self.e2e_probability = e2e_probability if e2e_probability >= 0.0 else probability
-        self.aim = aim
+        self.headroom = headroom
         self.money_multiplier = money_multiplier
         self.explore = explore
         self.now = now
@@ -253,6 +254,5 @@ class Forecast:
         self.carbon_usd = 0.0
         self.explore_usd = 0.0
         self.tier = 0
-        self.unsure = False
         self.crowded = False
         self.objective_usd = 0.0

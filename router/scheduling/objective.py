@@ -17,8 +17,6 @@ from router.domain.rows import Forecast, Row, Shape
 TIER_USD: Final = 1.0e5
 # Within a tier, behind every one that has room.
 CROWDED_USD: Final = 0.5 * TIER_USD
-# Within a tier, behind every one that meets the objectives as surely as the class aims at.
-UNSURE_USD: Final = 0.25 * TIER_USD
 # Where nothing is sure the likeliest comes first: by steps of 5 %, for no prediction tells apart less.
 STEP_USD: Final = 1.0e3
 STEP_LOG: Final = 0.05
@@ -70,6 +68,14 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
     forecast.latency_usd = weights.usd_per_s * forecast.e2e_s
     forecast.first_token_usd = weights.usd_per_ttft_s * forecast.ttft_s
     forecast.slo_usd = weights.usd_per_slo_miss * (1.0 - likely)
+    # A queue that is filled to the edge of an objective spills over at the next burst, however likely this request is
+    # to meet it: beyond the headroom, whoever comes takes it from those who come after.
+    if (
+        forecast.ttft_s > shape.headroom * shape.ttft_slo_s
+        or forecast.tpot_s > shape.headroom * shape.tpot_slo_s
+        or forecast.e2e_s > shape.headroom * shape.e2e_slo_s
+    ):
+        forecast.slo_usd += weights.usd_per_slo_miss
     failing = row.live.failure_rate
     forecast.error_usd = weights.usd_per_error * (min(1.0, failing + 0.2) if row.suspect else failing)
     forecast.energy_usd = weights.usd_per_joule * forecast.energy_j
@@ -104,10 +110,6 @@ def score(forecast: Forecast, shape: Shape, weights: Weights) -> None:
             forecast.tier = 0
         forecast.rank_usd = forecast.objective_usd + forecast.tier * TIER_USD
     forecast.feasible = forecast.tier == 0
-    aim = shape.aim
-    forecast.unsure = forecast.p_ttft < aim or forecast.p_tpot < aim or forecast.p_e2e < aim
-    if forecast.unsure and forecast.tier == 0:
-        forecast.rank_usd += UNSURE_USD + _steps(likely) * STEP_USD
     forecast.crowded = crowded(row, forecast.batch, shape.now, trying=shape.batch)
     if forecast.crowded:
         forecast.rank_usd += CROWDED_USD

@@ -71,8 +71,7 @@ def told_percent(p: float) -> str:
 
 def _equals(ranking: Ranking, best: Forecast) -> list[Forecast]:
     """The others that meet as much, and have room as well."""
-    same = (best.tier, best.crowded, best.unsure)
-    return [f for f in ranking.ordered[1:] if (f.tier, f.crowded, f.unsure) == same]
+    return [f for f in ranking.ordered[1:] if f.tier == best.tier and f.crowded == best.crowded]
 
 
 def _plain(forecast: Forecast) -> float:
@@ -157,7 +156,7 @@ def _others(ranking: Ranking, best: Forecast) -> list[str]:
 
 def _against(other: Forecast, best: Forecast) -> str:
     """What speaks most against another than the choice."""
-    if other.tier > best.tier or (other.unsure and not best.unsure):
+    if other.tier > best.tier:
         chances = (("first token", other.p_ttft), ("pace", other.p_tpot), ("end to end", other.p_e2e))
         name, chance = min(chances, key=lambda pair: pair[1])
         return f"meets the SLO ({name}) with {told_percent(chance)} only"

@@ -81,7 +81,7 @@ def shape_of(
     if asked.probability is not None:
         probability = asked.probability
         ttft, tpot, e2e = asked.ttft_probability, asked.tpot_probability, asked.e2e_probability
-    aim = default.aim if asked.probability is None else asked.aim
+    headroom = default.headroom if asked.probability is None else asked.headroom
     return Shape(
         input_tokens=profile.input_tokens,
         cached_tokens=min(float(profile.shared_prefix_tokens), profile.input_tokens) if profile.session_key else 0.0,
@@ -97,7 +97,7 @@ def shape_of(
         ttft_probability=probability if ttft is None else ttft,
         tpot_probability=probability if tpot is None else tpot,
         e2e_probability=probability if e2e is None else e2e,
-        aim=aim if aim is not None else 0.0,
+        headroom=headroom if headroom is not None else math.inf,
         money_multiplier=money_multiplier,
         explore=explore,
         now=now,

@@ -28,7 +28,6 @@ from router.scheduling.objective import (
     TIER_USD,
     UNKNOWN_INPUT_USD,
     UNKNOWN_OUTPUT_USD,
-    UNSURE_USD,
     Weights,
     crowded,
 )
@@ -56,6 +55,7 @@ class Estimates(Protocol):
     fresh_tokens: Each
     output_tokens: Each
     ttft_s: Floats
+    tpot_s: Floats
     tpot_sd: Floats
     e2e_s: Floats
     cost_usd: Floats
@@ -186,6 +186,8 @@ class Facts:
         likely = seen.likely()
         if weights.usd_per_slo_miss > 0.0 and not isinstance(likely, float):
             stake += weights.usd_per_slo_miss * (1.0 - likely)
+            if shape.headroom < math.inf:
+                stake += weights.usd_per_slo_miss * _tight(seen, shape)
         return stake
 
     def rank_usd(
@@ -209,12 +211,11 @@ class Facts:
             (seen.p_e2e, shape.e2e_probability),
         ):
             if not isinstance(p, float):
-                good &= p >= max(wanted, shape.aim)
+                good &= p >= wanted
         if np.count_nonzero(good) > count:
             return np.where(good, rank, INFINITE)
         exact = rank.astype(np.float64)
         late = np.zeros(len(rank))
-        unsure = np.zeros(len(rank), dtype=np.bool_)
         if not isinstance(seen.p_e2e, float):
             late[seen.p_e2e < shape.e2e_probability] = TIER_USD
         if not isinstance(seen.p_tpot, float):
@@ -222,12 +223,6 @@ class Facts:
         if not isinstance(seen.p_ttft, float):
             hopeless = seen.p_ttft < shape.ttft_probability
             late[hopeless] = HOPELESS * TIER_USD + _steps(seen)[hopeless] * STEP_USD
-        for p in (seen.p_ttft, seen.p_tpot, seen.p_e2e):
-            if not isinstance(p, float):
-                unsure |= p < shape.aim
-        unsure &= late == 0.0
-        if unsure.any():
-            late[unsure] = UNSURE_USD + _steps(seen)[unsure] * STEP_USD
         exact += late
         exact[crowded_now] += CROWDED_USD
         exact[out] = math.inf
@@ -312,3 +307,11 @@ def _steps(seen: Estimates) -> Floats:
     """`objective._steps` of each."""
     steps: Floats = np.floor(np.log(np.maximum(seen.likely(), LEAST_LIKELY)) * (-1.0 / STEP_LOG))
     return steps
+
+
+def _tight(seen: Estimates, shape: Shape) -> Flags:
+    """What is expected beyond the headroom of an objective, as `objective.score` has it."""
+    tight = seen.ttft_s > shape.headroom * shape.ttft_slo_s
+    tight |= seen.tpot_s > shape.headroom * shape.tpot_slo_s
+    tight |= seen.e2e_s > shape.headroom * shape.e2e_slo_s
+    return tight

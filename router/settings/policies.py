@@ -53,7 +53,7 @@ class SloEntry(Strict):
     ttft_probability: Probability | None = None
     tpot_probability: Probability | None = None
     e2e_probability: Probability | None = None
-    aim: Probability | None = None
+    headroom: Probability | None = None
 
 
 class ClassEntry(Strict):

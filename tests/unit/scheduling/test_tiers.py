@@ -172,16 +172,17 @@ def test_a_multiplier_of_money_multiplies_money_alone() -> None:
     assert pressed.cost_usd == plain.cost_usd
 
 
-def test_who_is_as_sure_as_the_class_aims_comes_first_and_the_promise_stays_what_it_is() -> None:
-    """Before the cheap one that is likely enough; both still meet the objectives, as reports and refusals see it."""
-    surely = forecast("surely", usd=1e-2, p=(0.9995, 0.9995, 1.0))
-    likely = forecast("likely", usd=1e-4, p=(0.99, 1.0, 1.0))
-    barely = forecast("barely", usd=1e-6, p=(0.9, 0.9, 1.0))
-    missing = forecast("missing", usd=1e-8, p=(0.5, 1.0, 1.0))
-    candidates = [missing, barely, likely, surely]
-    assert order(candidates, shape(aim=0.999)) == ["surely", "likely", "barely", "missing"]
-    assert [f.feasible for f in candidates] == [False, True, True, True]
-    assert order(candidates)[0] == "barely"
+def test_what_fills_an_objective_beyond_the_headroom_costs_as_much_as_a_miss() -> None:
+    """However likely it is met; no more than that, so that where others are dearer still the queue is used."""
+    weights = Weights(WorkloadClass(name="w", usd_per_slo_miss=2e-3))
+    dollars = []
+    for ttft_s in (0.29, 0.31, 0.99):
+        found = forecast("a")
+        found.ttft_s = ttft_s
+        score(found, shape(headroom=0.3), weights)
+        dollars.append(found.slo_usd)
+        assert found.feasible
+    assert dollars == pytest.approx([0.0, 2e-3, 2e-3])
 
 
 def test_slowing_others_costs_what_their_time_is_worth() -> None:
