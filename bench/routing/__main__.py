@@ -20,6 +20,7 @@ from bench.routing.line import CONVERSATION, Bench, Line, Row, Verdict
 from bench.routing.rows.attainment import attainment, brier, gap
 from bench.routing.rows.changes import changes, robustness
 from bench.routing.rows.classes import classes
+from bench.routing.rows.deciding import deciding
 from bench.routing.rows.prediction import prediction
 from bench.routing.rows.replicas import replicas
 from bench.routing.rows.traces import other_traces
@@ -35,6 +36,7 @@ ROWS: dict[str, Row] = {
     "replicas": replicas,
     "changes": changes,
     "classes": classes,
+    "deciding": deciding,
     "robustness": robustness,
     "traces": other_traces,
 }
