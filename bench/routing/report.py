@@ -20,16 +20,19 @@ from simulation.virtual.sweep import BOUND
 
 # What a reader has to know to believe the table no further than it goes.
 CAVEATS = """\
-- Requests: seed k takes the k-th 6,000 of the trace. On the whole trace at seven times its load nobody meets more than four
-  in five objectives: hosted limits are exhausted.
-- The fleet, its hosted limits, and what the router's objective adds for headroom and for slowing others were settled while
-  looking at runs like these; other parts of the trace and the code trace were only looked at afterwards.
-- "Above every baseline" counts a tie as reached. "cheapest-feasible" is the router's own prediction with a simpler rule.
-- "Saturated" is when prompts arrive faster than owned engines can read them; the bound has no queues and may drop requests,
-  so that nobody can reach it above saturation.
-- A run is deterministic by its seed, and a change of any constant moves objectives met by about 0.1 points either way.
-- Truth: prompts are read one at a time and do not slow decoding; TPOT does not depend on the context; Inferentia2 is a guess,
-  and labelled so; hosted TTFT does not depend on the prompt."""
+- Requests: seed k takes the k-th 6,000 of the trace. On the whole trace at seven times its load nobody meets more
+  than four in five objectives: hosted limits are exhausted.
+- The fleet, its hosted limits, and what the router's objective adds for headroom and for slowing others were
+  settled while looking at runs like these; other parts of the trace and the code trace were only looked at
+  afterwards.
+- "Above every baseline" counts a tie as reached. "cheapest-feasible" is the router's own prediction with a simpler
+  rule.
+- "Saturated" is when prompts arrive faster than owned engines can read them; the bound has no queues and may drop
+  requests, so that nobody can reach it above saturation.
+- A run is deterministic by its seed, and a change of any constant moves objectives met by about 0.1 points either
+  way.
+- Truth: prompts are read one at a time and do not slow decoding; TPOT does not depend on the context; Inferentia2
+  is a guess, and labelled so; hosted TTFT does not depend on the prompt."""
 HEAD = ("what", "reached", "at least", "stretch", "")
 COLOURS = {Verdict.STRETCH: "green", Verdict.REACHED: "green", Verdict.MISSED: "red", Verdict.FAILED: "red"}
 Found = Mapping[str, Sequence[Line]]
