@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from backends.failures.rules import COMMON, FailureRules
 from backends.probing.plan import ProbePlan
@@ -128,3 +129,8 @@ class Dialect:
         of_tools = {"tool_choice": self.obeys_choice, "parallel_tool_calls": self.parallel_tool_calls}
         words = {name for name, taken in of_tools.items() if taken and "tools" in self.capabilities}
         return Features(capabilities=self.capabilities | derived, parameters=frozenset(self.parameters) | words)
+
+
+def parameters(*names: str, **renamed: str) -> Mapping[str, str]:
+    """Fields of `Sampling` by their names on the wire: most are called the same."""
+    return MappingProxyType({**{name: name for name in names}, **renamed})

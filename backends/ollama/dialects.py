@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from backends.dialect import SERVICE_CACHE, SLOT_CACHE, Dialect
+from backends.dialect import SERVICE_CACHE, SLOT_CACHE, Dialect, parameters
 from backends.errors import Overloaded, Unsupported
 from backends.failures.rules import FailureRules
 from backends.probing.plan import ProbePlan
@@ -23,14 +23,12 @@ _NOT_THIS_MODEL = re.compile(r"does not support (?:tools|thinking|generate|chat|
 OLLAMA = Dialect(
     name="ollama",
     prefix_cache=SLOT_CACHE,
-    parameters=MappingProxyType(
-        {
-            **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "stop", "seed")},
-            **{name: name for name in ("presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")},
-            "max_output_tokens": "num_predict",
-            "repetition_penalty": "repeat_penalty",
-            "reasoning_effort": "think",
-        }
+    parameters=parameters(
+        *("temperature", "top_p", "top_k", "min_p", "stop", "seed"),
+        *("presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"),
+        max_output_tokens="num_predict",
+        repetition_penalty="repeat_penalty",
+        reasoning_effort="think",
     ),
     capabilities=frozenset({"tools", "json_object", "json_schema", "vision", "text_completion", "batch"}),
     obeys_choice=False,

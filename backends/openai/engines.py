@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backends.dialect import PAGED_CACHE, SLOT_CACHE, KeyHeader
+from backends.dialect import PAGED_CACHE, SLOT_CACHE, KeyHeader, parameters
 from backends.failures.rules import BUSY_503
 from backends.openai.local import GENERIC
 from backends.openai.profile import Profile
-from backends.openai.words import COMMON, EVERYTHING, LOGPROBS, OPEN_SAMPLERS, PENALTIES, parameters
+from backends.openai.words import COMMON, EVERYTHING, LOGPROBS, OPEN_SAMPLERS, PENALTIES
 from backends.probing.json_load import JsonLoad
 from backends.probing.metrics_text import GaugeNames
 from backends.probing.plan import Asleep, ProbePlan

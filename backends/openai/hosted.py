@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backends.dialect import KeyHeader
+from backends.dialect import KeyHeader, parameters
 from backends.failures.rules import BUSY_503
 from backends.openai import failure_rules, limits
 from backends.openai.profile import Profile
@@ -21,7 +21,6 @@ from backends.openai.words import (
     LOGPROBS,
     OPEN_SAMPLERS,
     PENALTIES,
-    parameters,
 )
 from backends.probing.plan import ProbePlan
 

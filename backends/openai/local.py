@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backends.dialect import SLOT_CACHE
+from backends.dialect import SLOT_CACHE, parameters
 from backends.openai.failure_rules import MLX
 from backends.openai.profile import Profile
 from backends.openai.words import (
@@ -20,7 +20,6 @@ from backends.openai.words import (
     OPEN_SAMPLERS,
     PENALTIES,
     STRUCTURED,
-    parameters,
 )
 from backends.probing.plan import ProbePlan
 

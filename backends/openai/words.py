@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 STRUCTURED = frozenset({"json_object", "json_schema"})
 EVERYTHING = STRUCTURED | {"tools", "vision", "text_completion", "batch"}
 CHAT_ONLY = EVERYTHING - {"text_completion"}
@@ -13,8 +10,3 @@ COMMON = ("temperature", "top_p", "stop")
 PENALTIES = ("presence_penalty", "frequency_penalty")
 LOGPROBS = ("logprobs", "top_logprobs")
 OPEN_SAMPLERS = ("top_k", "min_p", "repetition_penalty")
-
-
-def parameters(*names: str, **renamed: str) -> Mapping[str, str]:
-    """Fields of `Sampling` by their names on the wire: most are called the same."""
-    return MappingProxyType({**{name: name for name in names}, **renamed})

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from backends.chat_templates import sources as chat_templates
-from backends.dialect import Dialect
+from backends.dialect import Dialect, parameters
 from backends.errors import ContentFiltered, ModelNotServed, Overloaded
 from backends.failures.rules import FailureRules
 from backends.probing.plan import ProbePlan
@@ -23,13 +23,10 @@ VENDOR_HOSTS = ("*.replicate.com", "*.replicate.net", "*.replicate.delivery")
 
 REPLICATE = Dialect(
     name="replicate",
-    parameters=MappingProxyType(
-        {
-            **{name: name for name in ("temperature", "top_p", "top_k", "seed")},
-            **{name: name for name in ("presence_penalty", "frequency_penalty")},
-            "max_output_tokens": "max_tokens",
-            "stop": "stop_sequences",
-        }
+    parameters=parameters(
+        *("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty"),
+        max_output_tokens="max_tokens",
+        stop="stop_sequences",
     ),
     failures=FailureRules(
         words=(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from backends.dialect import PAGED_CACHE, Dialect
+from backends.dialect import PAGED_CACHE, Dialect, parameters
 from backends.errors import ContextTooLong, ModelNotServed, Overloaded, Warming
 from backends.probing.metrics_text import GaugeNames
 from backends.probing.plan import ProbePlan
@@ -66,27 +66,16 @@ _COMMON_INPUTS: Names = MappingProxyType(
         "return_output_tokens": ("return_num_output_tokens",),
     }
 )
+_CAPABILITIES = frozenset({"text_completion", "assistant_prefill", "json_object", "json_schema"})
 _TENSORRTLLM = TritonDialect(
     name="tensorrtllm",
-    parameters=MappingProxyType(
-        {
-            "max_output_tokens": "max_tokens",
-            "stop": "stop_words",
-            "seed": "random_seed",
-            **{
-                name: name
-                for name in (
-                    "temperature",
-                    "top_p",
-                    "top_k",
-                    "presence_penalty",
-                    "frequency_penalty",
-                    "repetition_penalty",
-                )
-            },
-        }
+    parameters=parameters(
+        *("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+        max_output_tokens="max_tokens",
+        stop="stop_words",
+        seed="random_seed",
     ),
-    capabilities=frozenset({"text_completion", "assistant_prefill", "json_object", "json_schema"}),
+    capabilities=_CAPABILITIES,
     failures=_FAILURES,
     probe=ProbePlan(
         metrics="/metrics",  # on a port of its own: the option metrics_url has the whole address
@@ -120,28 +109,13 @@ _TENSORRTLLM = TritonDialect(
 _VLLM = TritonDialect(
     prefix_cache=PAGED_CACHE,
     name="vllm",
-    parameters=MappingProxyType(
-        {
-            "max_output_tokens": "max_tokens",
-            "top_logprobs": "logprobs",
-            **{
-                name: name
-                for name in (
-                    "temperature",
-                    "top_p",
-                    "top_k",
-                    "min_p",
-                    "stop",
-                    "seed",
-                    "presence_penalty",
-                    "frequency_penalty",
-                    "repetition_penalty",
-                    "logprobs",
-                )
-            },
-        }
+    parameters=parameters(
+        *("temperature", "top_p", "top_k", "min_p", "stop", "seed"),
+        *("presence_penalty", "frequency_penalty", "repetition_penalty", "logprobs"),
+        max_output_tokens="max_tokens",
+        top_logprobs="logprobs",
     ),
-    capabilities=frozenset({"text_completion", "assistant_prefill", "json_object", "json_schema"}),
+    capabilities=_CAPABILITIES,
     failures=_FAILURES,
     probe=ProbePlan(
         metrics="/metrics",  # on a port of its own: the option metrics_url has the whole address
