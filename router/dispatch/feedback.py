@@ -80,9 +80,8 @@ class Attempt:
         self.streamed = False
         self.marks = UNMARKED
         live = self.row.live
-        feedback.busy.start(self.row.id, live)
+        feedback.busy.start(self.row.id, live, worth_usd_per_s=forecast.worth_usd_per_s)
         live.prefill_tokens += self._prefilling
-        live.worth_usd_per_s += forecast.worth_usd_per_s
         feedback.fleet.touched(self.row.id)
 
     def take(self, chunk: Chunk) -> bool:
@@ -118,11 +117,7 @@ class Attempt:
         """Ends the attempt. The first call counts; later ones return its outcome."""
         if self.outcome is None:
             self._end_prefill()
-            live = self.row.live
-            self._feedback.busy.end(self.row.id, live)
-            # Exactly nothing when nobody is left, whatever sums of fractions come to.
-            left = live.worth_usd_per_s - self.forecast.worth_usd_per_s
-            live.worth_usd_per_s = max(0.0, left) if live.in_flight > 0 else 0.0
+            self._feedback.busy.end(self.row.id, self.row.live, worth_usd_per_s=self.forecast.worth_usd_per_s)
             self.outcome = self._feedback.record(self, result, error)
             self._feedback.fleet.touched(self.row.id)
         return self.outcome

@@ -35,14 +35,18 @@ class Busy:
         self.peers = 0.0
         self.lives: dict[str, Live] = {}
 
-    def start(self, backend: str, live: Live) -> None:
+    def start(self, backend: str, live: Live, *, worth_usd_per_s: float = 0.0) -> None:
         live.in_flight += 1
+        live.worth_usd_per_s += worth_usd_per_s
         if live.in_flight == 1:
             live.peers = self.peers
             self.lives[backend] = live
 
-    def end(self, backend: str, live: Live) -> None:
+    def end(self, backend: str, live: Live, *, worth_usd_per_s: float = 0.0) -> None:
         live.in_flight -= 1
+        # Exactly nothing when nobody is left, whatever sums of fractions come to.
+        left = live.worth_usd_per_s - worth_usd_per_s
+        live.worth_usd_per_s = max(0.0, left) if live.in_flight > 0 else 0.0
         # A backend that was removed and came back under its name is another one.
         if live.in_flight == 0 and self.lives.get(backend) is live:
             del self.lives[backend]

@@ -64,7 +64,7 @@ def _relaxed(best: Forecast) -> str:
     return f"{told}; {chance}" if best.tier < HOPELESS else f"{told}; {chance}, which is nearest"
 
 
-def told_percent(p: float) -> str:
+def _percent(p: float) -> str:
     """A chance, with a digit more where it is nearly sure."""
     return f"{100.0 * p:.1f} %" if p > 0.95 else f"{100.0 * p:.0f} %"
 
@@ -159,7 +159,7 @@ def _against(other: Forecast, best: Forecast) -> str:
     if other.tier > best.tier:
         chances = (("first token", other.p_ttft), ("pace", other.p_tpot), ("end to end", other.p_e2e))
         name, chance = min(chances, key=lambda pair: pair[1])
-        return f"meets the SLO ({name}) with {told_percent(chance)} only"
+        return f"meets the SLO ({name}) with {_percent(chance)} only"
     if other.crowded and not best.crowded:
         return "it has no room"
     if other.objective_usd <= best.objective_usd:
